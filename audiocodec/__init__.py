@@ -1,0 +1,23 @@
+"""audiocodec: a causal neural audio codec whose bitrate is chosen after training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+__all__ = ["Codec", "StreamDecoder", "StreamEncoder", "Tokens", "load"]
+
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec, Tokens, load
+    from audiocodec.streaming import StreamDecoder, StreamEncoder
+
+_HOMES = {"StreamDecoder": "audiocodec.streaming", "StreamEncoder": "audiocodec.streaming"}
+
+
+def __getattr__(name: str) -> object:
+    # Public names load on first use: importing the package must not import torch.
+    if name not in __all__:
+        raise AttributeError(f"module 'audiocodec' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES.get(name, "audiocodec.codec")), name)

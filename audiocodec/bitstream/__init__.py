@@ -1,0 +1,1 @@
+"""The .vpc bitstream: header, packets, entropy coding and files. Imports no torch."""

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, peers, runs over folders."""
