@@ -1,0 +1,201 @@
+"""Reading audio block by block, from files and from pipes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+
+from audiocodec.audio.wav import NeedMore, WavLayout, parse_header
+from audiocodec.errors import AudioError
+from audiocodec.output import STDIO, describe
+
+MIN_RATE, MAX_RATE = 8_000, 192_000
+MAX_CHANNELS = 2
+BLOCK_SAMPLES = 16_384
+# 36 dB above full scale: beyond it a float file holds integers that were never scaled, and a network overflows.
+MAX_AMPLITUDE = 64.0
+_HEADER_BYTES = 65_536
+
+
+class AudioReader:
+    """An audio file, or ``-`` for standard input, as float32 blocks ``[channels, n]`` with ``n >= 1``.
+
+    ``frames`` is the length in samples a channel that the file states, None where only the end will tell;
+    ``samples_read`` counts what was really there. A WAV stream from a pipe is read as it arrives; other formats from a
+    pipe are first copied to a temporary file, because they cannot be decoded without seeking.
+
+    Raises:
+        AudioError: the file cannot be read, is no audio, or has an unsupported rate or channel count.
+    """
+
+    def __init__(self, source: str | Path, block_samples: int = BLOCK_SAMPLES) -> None:
+        self.source = source
+        self.name = describe(source)
+        self.samples_read = 0
+        self.bytes_read: int | None = None
+        self.frames: int | None = None
+        self._block_samples = block_samples
+        self._closing = contextlib.ExitStack()
+        self._pipe: BinaryIO | None = None
+        self._layout: WavLayout | None = None
+        self._pending = b""
+        try:
+            self._open()
+            self._check_geometry()
+        except OSError as error:
+            self.close()
+            raise AudioError(f"cannot read {self.name}: {error.strerror or error}") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        if str(self.source) == STDIO:
+            return self._open_pipe(sys.stdin.buffer)
+        file = self._closing.enter_context(open(self.source, "rb"))  # noqa: SIM115
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            return self._open_pipe(file)
+        self.bytes_read = os.fstat(file.fileno()).st_size
+        return self._open_file(file)
+
+    def _open_pipe(self, pipe: BinaryIO) -> None:
+        head = b""
+        while len(head) < _HEADER_BYTES and (more := _read_some(pipe, _HEADER_BYTES - len(head))):
+            head += more
+            with contextlib.suppress(NeedMore):
+                self._layout = parse_header(head)
+                break
+        if self._layout is None:
+            spool = self._closing.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+            spool.write(head)
+            shutil.copyfileobj(pipe, spool)
+            self.bytes_read = spool.tell()
+            spool.seek(0)
+            return self._open_file(spool)
+        self._pipe = pipe
+        self._pending = head[self._layout.data_offset :]
+        self.bytes_read = len(head)
+        self.sample_rate, self.channels = self._layout.sample_rate, self._layout.channels
+        self.format, self.subtype = "WAV", self._layout.subtype
+        if self._layout.data_bytes is not None:
+            self.frames = self._layout.data_bytes // self._layout.frame_bytes
+        return None
+
+    def _open_file(self, file: BinaryIO) -> None:
+        try:
+            self._sound = self._closing.enter_context(soundfile.SoundFile(file))
+        except (soundfile.LibsndfileError, TypeError) as error:
+            # TypeError: soundfile takes a nameless or .raw file for headerless samples and asks for their layout
+            reason = sndfile_reason(error)
+            raise AudioError(
+                f"{self.name} is not audio that can be read here ({reason}); "
+                "convert it to WAV, FLAC, Ogg Vorbis, Opus or MP3 first (ffmpeg -i FILE out.wav)"
+            ) from None
+        self.sample_rate, self.channels = self._sound.samplerate, self._sound.channels
+        self.format, self.subtype = self._sound.format, self._sound.subtype
+        # A stream whose end libsndfile does not know is reported as 2^63 - 1 samples long.
+        self.frames = self._sound.frames if self._sound.frames < 2**62 else None
+        # soundfile seeks to where it already is after every read. In MP3 that resets the decoder (errors of 0.6 of full
+        # scale at each block's start were measured), and in a FLAC of unknown length it fails and loses the last block.
+        self._sound._info.seekable = 0
+
+    def _check_geometry(self) -> None:
+        if not MIN_RATE <= self.sample_rate <= MAX_RATE:
+            raise AudioError(
+                f"{self.name} is sampled at {self.sample_rate} Hz, outside {MIN_RATE} to {MAX_RATE} Hz; "
+                "resample it first (ffmpeg -i FILE -ar 48000 out.wav)"
+            )
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise AudioError(
+                f"{self.name} has {self.channels} channels, and mono and stereo are supported; "
+                "mix it down first (ffmpeg -i FILE -ac 2 out.wav)"
+            )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        while (block := self._read()).shape[1]:
+            self._check_samples(block)
+            self.samples_read += block.shape[1]
+            yield block
+
+    def _read(self) -> np.ndarray:
+        if self._layout is not None:
+            return self._read_pipe(self._layout)
+        try:
+            block = self._sound.read(self._block_samples, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{self.name} is damaged {self._where(0)} ({sndfile_reason(error)})") from None
+        return np.ascontiguousarray(block.T)
+
+    def _read_pipe(self, layout: WavLayout) -> np.ndarray:
+        assert self._pipe is not None
+        most = self._block_samples
+        if self.frames is not None:
+            most = min(most, self.frames - self.samples_read)
+        data = self._pending
+        # At least one frame, and as much more as has arrived: a live stream must not wait for a full block.
+        while most and len(data) < layout.frame_bytes and (more := _read_some(self._pipe, most * layout.frame_bytes)):
+            data += more
+            self.bytes_read = (self.bytes_read or 0) + len(more)
+        whole = min(len(data) // layout.frame_bytes, most) * layout.frame_bytes
+        self._pending = data[whole:]
+        return layout.to_float(data[:whole])
+
+    def _check_samples(self, block: np.ndarray) -> None:
+        if np.abs(block).max() <= MAX_AMPLITUDE:  # false for NaN as well
+            return
+        offset = int(np.flatnonzero(~(np.abs(block) <= MAX_AMPLITUDE).all(axis=0))[0])
+        value = next(v for v in block[:, offset] if not abs(v) <= MAX_AMPLITUDE)
+        if np.isfinite(value):
+            raise AudioError(
+                f"{self.name} holds the sample {value:.3g} {self._where(offset)}, where full scale is 1; "
+                "if its floats are unscaled integers, divide them by 32768"
+            )
+        raise AudioError(f"{self.name} holds {value} {self._where(offset)}; repair or cut the audio there")
+
+    def _where(self, offset: int) -> str:
+        sample = self.samples_read + offset
+        return f"at {sample / self.sample_rate:.6f} s (sample {sample})"
+
+    @property
+    def shortfall(self) -> str | None:
+        """After the last block: what to tell a user whose file ended before the length that it states, else None."""
+        if self.frames is None or self.samples_read >= self.frames:
+            return None
+        read_s, stated_s = self.samples_read / self.sample_rate, self.frames / self.sample_rate
+        return f"{self.name} is cut short: it holds {read_s:.3f} s of the {stated_s:.3f} s that its header states"
+
+    def close(self) -> None:
+        """Let go of the file; standard input stays open."""
+        self._closing.close()
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _read_some(pipe: BinaryIO, most: int) -> bytes:
+    """Between 1 and ``most`` bytes, as soon as any have arrived; none at the end."""
+    read1 = getattr(pipe, "read1", None)
+    return bytes(read1(most) if read1 else pipe.read(most))
+
+
+def sndfile_reason(error: Exception) -> str:
+    """libsndfile's message in one line, without its own prefixes."""
+    text = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    return " ".join(text.split()) or "unknown reason"

@@ -1,0 +1,152 @@
+"""Outputs that appear whole or not at all: a temporary file beside the target, renamed when everything is written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from audiocodec.errors import OutputError
+
+STDIO = "-"
+
+
+def describe(place: str | Path, output: bool = False) -> str:
+    """How a place is called in a message: its path, or ``standard input`` / ``standard output`` for ``-``."""
+    if str(place) == STDIO:
+        return "standard output" if output else "standard input"
+    return str(place)
+
+
+def check_output(target: str | Path, force: bool, source: str | Path | None = None) -> None:
+    """Refuse a target before any work is done.
+
+    Raises:
+        OutputError: it exists and ``force`` is not set, it is a folder or the source itself, or its folder is missing.
+    """
+    if str(target) == STDIO:
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file in it")
+    if source is not None and str(source) != STDIO and path.exists() and os.path.samefile(path, source):
+        raise OutputError(f"{path} is the input itself; choose another output")
+    if path.is_file() and not force:
+        raise OutputError(f"{path} exists; pass --force to overwrite it")
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise OutputError(f"the folder {folder} does not exist; create it first (mkdir -p)")
+
+
+class OutputFile:
+    """A binary file to write to, kept only if the ``with`` block ends without an exception.
+
+    A target that is no regular file (``-``, a pipe, a device) is written directly: renaming over it would destroy it.
+    Every failure of the operating system becomes an :class:`OutputError`, except a closed pipe, which stays one.
+    """
+
+    def __init__(self, target: str | Path, force: bool = False) -> None:
+        self.target = target
+        self.name = describe(target, output=True)
+        self.bytes_written = 0
+        self._force = force
+        self._temporary: Path | None = None
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> OutputFile:
+        check_output(self.target, self._force)
+        try:
+            self._file = self._open()
+        except OSError as error:
+            raise self._failed(error) from None
+        return self
+
+    def _open(self) -> BinaryIO:
+        if str(self.target) == STDIO:
+            return sys.stdout.buffer
+        path = Path(self.target)
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            return open(path, "wb", buffering=0)
+        # Beside the real file, not beside a link to it: a rename has to stay within one file system.
+        real = path.resolve()
+        self._temporary = real.with_name(f".{real.name[:200]}.{secrets.token_hex(4)}.part")
+        # Mode 666 less the umask, as open() gives; tempfile would give 600 and leave it so after the rename.
+        return os.fdopen(
+            os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb"
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._close()
+            if kind is None and self._temporary is not None:
+                os.replace(self._temporary, Path(self.target).resolve())
+                self._temporary = None
+        except OSError as failure:
+            if kind is None:
+                raise self._failed(failure) from None
+        finally:
+            if self._temporary is not None:
+                with contextlib.suppress(OSError):
+                    self._temporary.unlink()
+
+    def _close(self) -> None:
+        assert self._file is not None
+        if self._file is sys.stdout.buffer:
+            self._file.flush()
+        else:
+            self._file.close()
+
+    @property
+    def live(self) -> bool:
+        """Whether someone may be reading as it is written: a pipe, a terminal, a device."""
+        return self._temporary is None
+
+    def seekable(self) -> bool:
+        """Whether bytes already written can still be changed."""
+        return not self.live
+
+    def write(self, data: bytes) -> int:
+        """Write all of ``data``; a live output gets it at once."""
+        assert self._file is not None
+        try:
+            view = memoryview(data).cast("B")
+            while len(view):  # an unbuffered device may take less than it was given
+                done = self._file.write(view) or 0
+                self.bytes_written += done
+                view = view[done:]
+            if self.live:
+                self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from None
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to ``offset``; only where :meth:`seekable`."""
+        return self._guard("seek", offset, whence)
+
+    def tell(self) -> int:
+        """The current position in bytes."""
+        return self._guard("tell") if self.seekable() else self.bytes_written
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        self._guard("flush")
+
+    def _guard(self, method: str, *arguments: int) -> int:
+        assert self._file is not None
+        try:
+            return int(getattr(self._file, method)(*arguments) or 0)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> OSError | OutputError:
+        if isinstance(error, BrokenPipeError):
+            return error  # the reader has had enough: no fault, and no message
+        return OutputError(f"cannot write {self.name}: {error.strerror or error}")
