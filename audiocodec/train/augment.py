@@ -185,10 +185,8 @@ def _gains(bounds: Range, amount: NDArray[np.float64], sign: float = 1.0) -> Ten
 
 def _relative(signal: Tensor, other: Tensor) -> Tensor:
     """Factor, [rows, 1] on the CPU, that brings ``other`` to the level of ``signal``."""
-    floor = torch.finfo(torch.float32).tiny
-    power = [wave.square().mean(dim=1, keepdim=True).clamp_min(floor) for wave in (signal, other)]
-    ratio = (power[0] / power[1]).sqrt()
-    return torch.where(power[1] > floor, ratio, torch.zeros_like(ratio)).double().cpu()
+    power = [wave.square().mean(dim=1, keepdim=True).double() for wave in (signal, other)]
+    return torch.where(power[1] > 0.0, power[0] / power[1].clamp_min(1e-30), 0.0).sqrt().cpu()
 
 
 def _fast_length(samples: int) -> int:
