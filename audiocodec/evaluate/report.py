@@ -58,7 +58,7 @@ class Report:
     summary: list[Row]
     files: list[Row]
     absent: dict[str, str] = field(default_factory=dict)
-    skipped: dict[str, str | None] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     environment: Row = field(default_factory=dict)
 
     def table(self) -> Table:

@@ -151,14 +151,15 @@ def _scores(references: dict[int, Samples], coded: Coded, metrics: Sequence[str]
     scores: dict[str, float] = {}
     for rate, reference in references.items():
         decoded = measures.resample(coded.samples, coded.sample_rate, rate)
-        *pair, delay = measures.align(reference, decoded, round(MAX_DELAY_S * rate))
-        pairs[rate] = pair
+        aligned, decoded, delay = measures.align(reference, decoded, round(MAX_DELAY_S * rate))
+        pairs[rate] = aligned, decoded
         if rate == SPEECH_RATE:
             scores["delay_ms"] = 1000.0 * delay / rate
     for name in metrics:
         # mel at 24 kHz and from the full bands: what a codec cuts off above 8 kHz counts against it
         rate = MEL_RATE if name == "mel" else SPEECH_RATE
-        scores[name] = METRICS[name](*pairs[rate], rate)
+        reference, decoded = pairs[rate]
+        scores[name] = METRICS[name](reference, decoded, rate)
     return scores
 
 
@@ -204,11 +205,11 @@ def _summarise(index: int, system: System, results: Sequence[FileResult], metric
     return summary
 
 
-def token_use(histograms: Histograms) -> tuple[float, float]:
+def token_use(histograms: Histograms) -> tuple[float, float | None]:
     """Entropy of the tokens in bits per frame, and codebook use, from how often each level was used.
 
     The entropy is that of each dimension by itself, summed; CVU = exp(entropy in nats) / levels (arXiv 2602.17133),
-    averaged over the dimensions that have more than one level. (0, NaN) without any.
+    averaged over the dimensions that have more than one level. (0, None) without any.
     """
     bits, uses = 0.0, []
     for counts in histograms:
@@ -219,7 +220,7 @@ def token_use(histograms: Histograms) -> tuple[float, float]:
         nats = float(-(share * np.log(share)).sum())
         bits += nats / np.log(2.0)
         uses.append(np.exp(nats) / len(counts))
-    return float(bits), float(np.mean(uses)) if uses else float("nan")
+    return float(bits), float(np.mean(uses)) if uses else None
 
 
 def _finite_mean(values: Sequence[float]) -> float | None:

@@ -1,0 +1,73 @@
+"""What the benchmarks share: the speech that they run on, the machine that they ran on, their JSON output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from audiocodec.evaluate.report import processor_name
+from audiocodec.evaluate.systems import list_audio, read_mono
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the options that all benchmarks have."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file as well")
+    return made
+
+
+def add_audio_option(made: argparse.ArgumentParser) -> None:
+    """The option ``--audio``."""
+    made.add_argument(
+        "--audio", type=Path, default=REPOSITORY / "samples", help="speech to loop: a file, or a folder of files"
+    )
+
+
+def looped_speech(source: Path, sample_rate: int, seconds: float) -> npt.NDArray[np.float32]:
+    """[samples] of real speech, repeated until it is ``seconds`` long."""
+    files = [source] if source.is_file() else list_audio(source)
+    pieces = []
+    for path in files:
+        samples, rate = read_mono(path)
+        pieces.append(soxr.resample(samples, rate, sample_rate))
+    return np.resize(np.concatenate(pieces), round(seconds * sample_rate)).astype(np.float32)
+
+
+def write_looped_speech(target: Path, source: Path, sample_rate: int, seconds: int) -> None:
+    """Write a 16 bit WAV file of looped speech, a minute at a time."""
+    minute = looped_speech(source, sample_rate, 60.0)
+    with soundfile.SoundFile(str(target), "w", sample_rate, 1, subtype="PCM_16") as file:
+        left = seconds * sample_rate
+        while left > 0:
+            file.write(minute[:left])
+            left -= len(minute)
+
+
+def machine() -> dict[str, Any]:
+    """The machine, for the record."""
+    return {
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }
+
+
+def finish(result: dict[str, Any], target: Path | None) -> None:
+    """Write ``result`` where ``--json`` says."""
+    if target is not None:
+        target.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
