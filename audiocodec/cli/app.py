@@ -1,0 +1,64 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from audiocodec.cli import inspection, learning, transcoding
+
+# Typer joins the lines of a paragraph; a blank line keeps them apart.
+_EXIT_CODES = """[bold]Examples[/bold]
+
+  audiocodec encode speech.wav                       writes speech.vpc
+
+  audiocodec encode speech.wav small.vpc --bitrate 1.5
+
+  audiocodec decode small.vpc speech.wav
+
+  audiocodec info small.vpc
+
+[bold]Exit codes[/bold]
+
+  0 success; 1 the operating system refused; 2 wrong usage; 3 damaged or foreign .vpc (what can be decoded is written);
+4 unusable audio; 5 model missing or not the file's; 6 output exists or cannot be written; 7 recipe or config wrong;
+8 training or evaluation data missing; 9 optional package missing or broken; 70 a fault of our own; 130 interrupted;
+141 reader of a pipe gone; 143 terminated.
+"""
+
+app = typer.Typer(
+    name="audiocodec",
+    help="Shrink recordings about a hundredfold with a neural codec, and bring them back.",
+    epilog=_EXIT_CODES,
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from audiocodec import __version__
+
+        print(f"audiocodec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    ctx: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")] = False,
+    _wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    if isinstance(ctx.obj, dict):
+        ctx.obj["debug"] = debug
+
+
+transcoding.register(app)
+inspection.register(app)
+learning.register(app)

@@ -1,0 +1,117 @@
+"""``info``, ``models`` and ``doctor``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audiocodec.cli.options import Json
+
+if TYPE_CHECKING:
+    from audiocodec.doctor import Check, Diagnosis
+
+_INFO_EPILOG = """[bold]Examples[/bold]
+
+  audiocodec info small.vpc
+
+  audiocodec info small.vpc --json
+
+  audiocodec info speech-16k
+"""
+_DOCTOR_EPILOG = """[bold]Examples[/bold]
+
+  audiocodec doctor
+
+  audiocodec doctor --json
+"""
+_MODELS_EPILOG = """[bold]Example[/bold]
+
+  audiocodec models --json
+"""
+_EXIT_UNSOUND = 9
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command(epilog=_INFO_EPILOG)(info)
+    app.command(epilog=_MODELS_EPILOG)(models)
+    app.command(epilog=_DOCTOR_EPILOG)(doctor)
+
+
+def info(
+    thing: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A .vpc file, or a model's name or folder.")],
+    json: Json = False,
+) -> None:
+    """Describe a .vpc file or a model: rates, latency, size, cost."""
+    from audiocodec.inspect import describe_thing
+
+    _show(describe_thing(thing), json)
+
+
+def models(json: Json = False) -> None:
+    """List the models that are installed."""
+    from audiocodec.inspect import describe_models
+
+    found = describe_models()
+    if json:
+        _print_json(found)
+    elif not found:
+        print("no models are installed; pass --model PATH to other commands, or train one", file=sys.stderr)
+    for entry in [] if json else found:
+        print(f"{entry['name']:20} {entry['fingerprint']}  {entry['description']}")
+
+
+def doctor(json: Json = False) -> None:
+    """Say what is installed, what is broken and how to repair it. Takes some seconds."""
+    from audiocodec.doctor import examine
+
+    diagnosis = examine()
+    if json:
+        print(diagnosis.as_json())
+    else:
+        _print_diagnosis(diagnosis)
+    if not diagnosis.sound:
+        raise typer.Exit(_EXIT_UNSOUND)
+
+
+def _print_diagnosis(diagnosis: Diagnosis) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"Python {diagnosis.python}, {diagnosis.platform}, {escape(diagnosis.device)}")
+    console.print("formats: " + ", ".join(f"{k}{'' if ok else ' (missing)'}" for k, ok in diagnosis.formats.items()))
+    console.print("models: " + escape(", ".join(diagnosis.models) or diagnosis.models_problem))
+    for group in dict.fromkeys(group for check in diagnosis.packages for group in check.groups):
+        console.print(f"\n[bold]{group}[/bold]")
+        for check in diagnosis.packages:
+            if group in check.groups:
+                console.print(_line(check))
+    console.print("\nThe core is sound." if diagnosis.sound else "\n[red]The core is not sound.[/red]")
+
+
+def _line(check: Check) -> str:
+    from rich.markup import escape
+
+    colour = {"ok": "green", "absent": "yellow", "broken": "red"}[check.state]
+    head = f"  [{colour}]{check.state:7}[/{colour}] {check.name:18} {check.version or '':12}"
+    if check.state == "ok":
+        return head.rstrip()
+    return f"{head} {escape(check.detail)}\n{'':10}remedy: {escape(check.remedy)}"
+
+
+def _show(facts: dict[str, object], json: bool) -> None:
+    if json:
+        _print_json(facts)
+        return
+    for key, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        print(f"{key.replace('_', ' '):24} {shown}")
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    print(json.dumps(value, indent=2))

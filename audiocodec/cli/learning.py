@@ -1,0 +1,173 @@
+"""``train``, ``evaluate`` and ``data pack``."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audiocodec.cli.options import DEFAULT_MODEL, Force, Json, Quiet, set_threads
+from audiocodec.cli.progress import count_bar
+
+_TRAIN_EPILOG = """[bold]Examples[/bold]
+
+  audiocodec train recipes/smoke.yaml
+
+  audiocodec train recipes/librispeech.yaml --out runs/mine --minutes 60
+
+  audiocodec train recipes/librispeech.yaml --out runs/mine --resume
+
+  audiocodec train recipes/smoke.yaml --set optimiser.rate=1e-3
+"""
+_EVALUATE_EPILOG = """[bold]Examples[/bold]
+
+  audiocodec evaluate recordings/
+
+  audiocodec evaluate recordings/ --bitrate 1.5 --bitrate 3 --peer opus:6,12 --out results/
+
+  audiocodec evaluate recordings/ --peer opus --no-model --json
+"""
+_PACK_EPILOG = """[bold]Example[/bold]
+
+  audiocodec data pack recordings/ -o shards/ --rate 16000 --codec flac --shard-mb 60
+"""
+
+
+class ShardCodec(str, Enum):
+    """How recordings are stored in shards."""
+
+    flac = "flac"
+    opus = "opus"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command(epilog=_TRAIN_EPILOG)(train)
+    app.command(epilog=_EVALUATE_EPILOG)(evaluate)
+    data = typer.Typer(help="Prepare training data.", no_args_is_help=True, rich_markup_mode="rich")
+    data.command("pack", epilog=_PACK_EPILOG)(pack)
+    # A second command keeps `pack` a word to type: typer folds a group of one command into its parent.
+    data.callback()(_data)
+    app.add_typer(data, name="data")
+
+
+def _data() -> None:
+    """Prepare training data."""
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe in YAML.")],
+    out: Annotated[
+        str | None, typer.Option("--out", "-o", metavar="FOLDER", help="Default: runs/ and the recipe's name.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the folder.")] = False,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe; repeatable.")
+    ] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda; default: a GPU if there is one.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: torch's.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="End after this time.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", help="End after this many steps.")] = None,
+    init: Annotated[
+        str | None, typer.Option("--init", metavar="FOLDER", help="Start from the weights of this model.")
+    ] = None,
+) -> None:
+    """Train a model by a recipe.
+
+    Ctrl-C ends after the step at hand, with a checkpoint; --resume continues exactly.
+    """
+    from audiocodec.train.loop import train_from_recipe
+
+    report = train_from_recipe(
+        recipe,
+        overrides=overrides or (),
+        out_dir=out,
+        resume=resume,
+        device=device,
+        threads=threads,
+        minutes=minutes,
+        steps=steps,
+        init=init,
+    )
+    raise typer.Exit(report.exit_code)
+
+
+def evaluate(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A folder of recordings, searched recursively.")],
+    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME|PATH")] = DEFAULT_MODEL,
+    no_model: Annotated[bool, typer.Option("--no-model", help="Evaluate the peers alone.")] = False,
+    bitrate: Annotated[list[float] | None, typer.Option("--bitrate", "-b", metavar="KBPS", help="Repeatable.")] = None,
+    levels: Annotated[list[int] | None, typer.Option("--levels", "-l", metavar="N", help="Repeatable.")] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option("--peer", metavar="NAME[:KBPS,...]", help="Such as opus:6,12; repeatable.")
+    ] = None,
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="Default: all; repeatable.")] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write JSON and CSV here.")] = None,
+    markdown: Annotated[str | None, typer.Option("--markdown", metavar="FILE", help="Write the table here.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; more than one blurs speeds.")] = 1,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model over a folder: rates as written, PESQ, STOI, ESTOI, mel distance, SI-SDR, speed."""
+    from audiocodec.evaluate.run import METRICS, evaluate_folder
+
+    set_threads(1)
+    with count_bar("evaluating", quiet) as update:
+        report = evaluate_folder(
+            folder,
+            model=None if no_model else model,
+            bitrates=bitrate or (),
+            levels=levels or (),
+            peers=peer or (),
+            metrics=tuple(metric or METRICS),
+            out_dir=out,
+            markdown=markdown,
+            force=force,
+            workers=workers,
+            progress=update,
+        )
+    if json:
+        import json as writer
+
+        print(writer.dumps(report.summary, indent=2))
+    elif not quiet:
+        from rich.console import Console
+
+        # In a pipe, rich would cut the table to 80 columns
+        Console(width=None if sys.stdout.isatty() else 200).print(report.table())
+
+
+def pack(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A folder of recordings, searched recursively.")],
+    out: Annotated[str, typer.Option("--out", "-o", metavar="SHARDS", help="The folder to write shards to.")],
+    rate: Annotated[int, typer.Option("--rate", min=8000, max=192000, help="Sampling rate in Hz.")] = 16000,
+    codec: Annotated[ShardCodec, typer.Option("--codec", help="flac is lossless; opus is 64 kbps.")] = ShardCodec.flac,
+    shard_mb: Annotated[float, typer.Option("--shard-mb", help="Size of a shard in megabytes.")] = 60.0,
+    workers: Annotated[int, typer.Option("--workers", min=1)] = 2,
+    quiet: Quiet = False,
+) -> None:
+    """Pack a folder of recordings into shards that travel well."""
+    from audiocodec.train.pack import pack_folder
+
+    with count_bar("packing", quiet) as update:
+        report = pack_folder(
+            Path(folder),
+            Path(out),
+            rate=rate,
+            codec=codec.value,
+            shard_mb=shard_mb,
+            workers=workers,
+            progress=lambda done, total: update(done, total, ""),
+        )
+    for reason in report.skipped[:5]:
+        print(f"warning: skipped {reason}", file=sys.stderr)
+    if not quiet:
+        skipped = f", {len(report.skipped)} skipped" if report.skipped else ""
+        print(
+            f"{out}: {report.recordings} recordings, {report.hours:.2f} h, "
+            f"{report.shards} shards, {report.bytes / 1e6:.1f} MB{skipped}"
+        )

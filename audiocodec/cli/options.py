@@ -1,0 +1,43 @@
+"""Options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+DEFAULT_MODEL = "speech-16k"
+
+
+class Mode(str, Enum):
+    """How packets are coded."""
+
+    range = "range"
+    raw = "raw"
+
+
+Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME|PATH", help="A model's name or its folder.")]
+Bitrate = Annotated[
+    float | None,
+    typer.Option("--bitrate", "-b", metavar="KBPS", help="At most this many kbps a channel, as expected of speech."),
+]
+Levels = Annotated[
+    int | None, typer.Option("--levels", "-l", metavar="N", help="The rate by its level count instead of --bitrate.")
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
+Threads = Annotated[
+    int, typer.Option("--threads", min=1, metavar="N", help="CPU threads; one is fastest for small blocks.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no report; errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+OutDir = Annotated[
+    str | None, typer.Option("--out-dir", "-d", metavar="FOLDER", help="Write here; allows any number of inputs.")
+]
+
+
+def set_threads(threads: int) -> None:
+    """Set the number of CPU threads of torch: here alone, never in the library."""
+    import torch
+
+    torch.set_num_threads(threads)
