@@ -102,7 +102,7 @@ class Report:
 
 def environment(codec: Codec | None, workers: int) -> Row:
     """What a result depends on besides the code: package versions, machine, model, seed."""
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = version(package)

@@ -80,11 +80,19 @@ def read_mono(path: Path) -> tuple[npt.NDArray[np.float64], int]:
     """
     import soundfile
 
-    try:
+    with _reading(path):
         samples, sample_rate = soundfile.read(str(path), dtype="float64", always_2d=True)
+    return samples.mean(axis=1), sample_rate
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    import soundfile
+
+    try:
+        yield
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path} cannot be read as audio ({error}); move it out of the folder") from None
-    return samples.mean(axis=1), sample_rate
 
 
 def list_audio(folder: Path) -> list[Path]:
@@ -116,7 +124,9 @@ def mono_file(source: Path, folder: Path) -> Iterator[Path]:
     """A mono version of ``source``: itself where it is mono, else a float WAV mixed down into ``folder``."""
     import soundfile
 
-    if soundfile.info(str(source)).channels == 1:
+    with _reading(source):
+        channels = soundfile.info(str(source)).channels
+    if channels == 1:
         yield source
         return
     samples, sample_rate = read_mono(source)
