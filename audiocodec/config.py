@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from audiocodec.errors import ConfigError
 
@@ -68,3 +68,66 @@ def _fields_at(kind: type[Strict], path: tuple[int | str, ...]) -> list[str]:
             return []
         kind = candidate
     return list(kind.model_fields)
+
+
+class FspConfig(Strict):
+    """Finite scalar perturbation (arXiv 2602.17133)."""
+
+    kind: Literal["fsp"] = "fsp"
+    activation: Literal["tanh", "normal", "sigmoid", "laplace"] = "tanh"
+    eta: float = Field(1.0, gt=0, le=4, description="width of the perturbation in quantisation steps")
+    quantise_probability: float = Field(0.5, ge=0, le=1, description="share of vectors quantised instead of perturbed")
+    draw: Literal["vector", "element"] = "vector"
+    mean_weight: float = Field(0.1, ge=0)
+    variance_weight: float = Field(0.07, ge=0)
+
+
+class ModelConfig(Strict):
+    """Everything that determines a network's shape; geometry is derived from it, never stated twice."""
+
+    name: str = "speech-16k"
+    sample_rate: int = Field(16000, ge=8000, le=48000)
+    stem: Literal["mdct", "learnt"] = Field("mdct", description="initial values of the strided stem")
+    stem_hop: int = Field(160, ge=8, description="stride of the stem, samples; its kernel is twice as long")
+    stem_frames: int = Field(2, ge=1, description="stem frames stacked into one token frame")
+    bands: int = Field(21, ge=4, description="envelope bands")
+    envelope_dims: int = Field(12, ge=0)
+    shape_dims: int = Field(24, ge=0)
+    linear_path: bool = True
+    stem_width: int = Field(192, ge=8, description="channels at the stem's frame rate")
+    frame_width: int = Field(256, ge=8, description="channels at the token frame rate")
+    encoder_units: tuple[int, int] = Field((2, 2), description="residual units at the stem's rate and the frame rate")
+    decoder_units: tuple[int, int] = Field((3, 3), description="residual units at the frame rate and the stem's rate")
+    kernel: int = Field(5, ge=1, description="taps of the depthwise convolutions")
+    expansion: int = Field(2, ge=1)
+    noise_frames: int = Field(61, ge=1, description="period of the decoder's fixed noise, token frames; prime")
+    level_scale: tuple[float, ...] = Field(..., description="levels of each dimension over the base level count")
+    level_settings: tuple[int, ...] = Field((3, 5, 7, 9, 13, 17, 25, 33), description="base level counts on offer")
+    max_levels: int = Field(64, ge=2, le=65535)
+    file_block_frames: int = Field(16, ge=1, le=255, description="frames computed at once for files")
+    bottleneck: FspConfig = FspConfig()
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples per token frame."""
+        return self.stem_hop * self.stem_frames
+
+    @property
+    def frame_rate(self) -> float:
+        """Token frames per second."""
+        return self.sample_rate / self.hop_samples
+
+    @property
+    def dims(self) -> int:
+        """Scalar tokens per frame."""
+        return self.envelope_dims + self.shape_dims
+
+    def levels(self, base: int) -> tuple[int, ...]:
+        """Level count of each dimension at base level count ``base``; 1 means that the dimension is absent."""
+        return tuple(max(1, min(self.max_levels, int(base * s + 0.5))) for s in self.level_scale)
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if len(self.level_scale) != self.dims:
+            raise ValueError(f"level_scale has {len(self.level_scale)} values, but the model has {self.dims} dimensions")
+        return self

@@ -1,0 +1,43 @@
+"""Envelope bands: how stem bins are pooled into bands and band levels are spread over bins again."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# A band under -74 dB of full scale counts as silent: lower levels are recording noise, not worth describing.
+POWER_FLOOR = 4e-8
+
+
+def band_edges(bands: int, bins: int, sample_rate: int) -> list[int]:
+    """Edges in bins, ``bands + 1`` of them, near the mel scale and at least one bin apart."""
+    top = sample_rate / 2
+    mel_top = 2595.0 * torch.log10(torch.tensor(1 + top / 700.0)).item()
+    mels = [mel_top * i / bands for i in range(bands + 1)]
+    edges = [round(700.0 * (10 ** (m / 2595.0) - 1) / top * bins) for m in mels]
+    for i in range(1, bands + 1):
+        edges[i] = max(edges[i], edges[i - 1] + 1)
+    edges[-1] = bins
+    return edges
+
+
+def pooling(bands: int, bins: int, sample_rate: int) -> Tensor:
+    """``[bins, bands]``: the mean power of each band is ``power @ pooling``."""
+    edges = band_edges(bands, bins, sample_rate)
+    matrix = torch.zeros(bins, bands)
+    for band, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        matrix[low:high, band] = 1.0 / (high - low)
+    return matrix
+
+
+def spreading(bands: int, bins: int, sample_rate: int) -> Tensor:
+    """``[bands, bins]``: log band levels interpolated linearly between band centres."""
+    edges = band_edges(bands, bins, sample_rate)
+    centres = torch.tensor([(a + b - 1) / 2 for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    position = torch.arange(bins, dtype=torch.float32).clamp(centres[0], centres[-1])
+    right = torch.searchsorted(centres, position).clamp(1, bands - 1)
+    weight = (position - centres[right - 1]) / (centres[right] - centres[right - 1])
+    matrix = torch.zeros(bands, bins)
+    matrix[right - 1, torch.arange(bins)] = 1 - weight
+    matrix[right, torch.arange(bins)] = weight
+    return matrix

@@ -1,0 +1,77 @@
+"""The trainable whole: encoder, bottleneck, decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiocodec.bottleneck.fsp import FSP
+from audiocodec.config import ModelConfig
+from audiocodec.nn.seanet import Decoder, Encoder
+
+
+@dataclass(frozen=True)
+class CodecOutput:
+    """One training pass."""
+
+    audio: Tensor
+    """``[batch, samples]``, aligned with the input."""
+    latents: Tensor
+    """``[batch, frames, dims]``, before the bottleneck."""
+    penalty: Tensor
+    """Scalar: the bottleneck's regulariser."""
+
+
+class CodecNet(nn.Module):
+    """Encoder, bottleneck and decoder of one config."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.bottleneck = FSP(config.bottleneck)
+        self.decoder = Decoder(config)
+
+    @property
+    def delay_samples(self) -> int:
+        """By how much the decoder's output lags behind the input: the overlap of the stem."""
+        return self.config.stem_hop
+
+    @property
+    def latency_samples(self) -> int:
+        """Algorithmic latency: a whole token frame, and the overlap its last output waits for."""
+        return self.config.hop_samples + self.delay_samples
+
+    @property
+    def decoder_context_frames(self) -> int:
+        """Past token frames that one output sample depends on: what a seek must decode first."""
+        stem = self.decoder.stem_units.context + 1  # one stem frame more for the overlap
+        return self.decoder.frame_units.context + -(-stem // self.config.stem_frames)
+
+    def levels_of(self, base: Tensor) -> Tensor:
+        """Base level counts ``[batch]`` to the level count of each dimension, ``[batch, dims]``."""
+        scale = torch.tensor(self.config.level_scale, device=base.device)
+        levels = torch.floor(base[:, None] * scale + 0.5).to(torch.int64)
+        return levels.clamp(1, self.config.max_levels)
+
+    def forward(self, wave: Tensor, base_levels: Tensor, quantise: bool = True) -> CodecOutput:
+        """``wave [batch, samples]``, ``base_levels [batch]`` to the reconstruction, aligned with the input.
+
+        ``quantise=False`` passes the latents undisturbed, for the first steps of a training run.
+        """
+        samples = wave.shape[1]
+        delay, hop = self.delay_samples, self.config.hop_samples
+        padded = F.pad(wave, (0, delay + (-(samples + delay)) % hop))
+        detail = torch.log2(base_levels.float())
+        latents = self.encoder(padded, detail)
+        levels = self.levels_of(base_levels)
+        with torch.autocast(wave.device.type, enabled=False):
+            latents = latents.float()
+            penalty = self.bottleneck.penalty(latents)
+            seen = self.bottleneck(latents, levels) if quantise else latents / self.bottleneck.deviation
+        start = torch.randint(0, self.config.noise_frames, (wave.shape[0],), device=wave.device)
+        audio = self.decoder(seen, detail, start)
+        return CodecOutput(audio[:, delay : delay + samples].float(), latents, penalty)
