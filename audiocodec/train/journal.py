@@ -71,7 +71,8 @@ class Journal:
     def audio(self, name: str, samples: npt.NDArray[np.float32], step: int) -> None:
         """Add one excerpt, samples: [n], to TensorBoard."""
         if self._board is not None:
-            self._board.add_audio(name, np.clip(samples, -1.0, 1.0)[None], step, sample_rate=self._sample_rate)
+            heard = np.clip(np.nan_to_num(samples), -1.0, 1.0)
+            self._board.add_audio(name, heard[None], step, sample_rate=self._sample_rate)
 
     def close(self) -> None:
         """Flush and close."""
@@ -97,12 +98,8 @@ def terminal_watcher() -> Iterator[OnProgress]:
     if not console.is_terminal:
         yield lambda progress: print(progress.line(), flush=True)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f} %"),
-        TimeElapsedColumn(),
-    )
+    done = TextColumn("{task.percentage:.0f} %")
+    columns = (TextColumn("{task.description}"), BarColumn(), done, TimeElapsedColumn())
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("training", total=1.0)
 

@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from audiocodec.errors import OutputError, UsageError
+from audiocodec.nn.model import CodecNet
 from audiocodec.train.interrupt import StopRequest, stop_on_signals
 from audiocodec.train.journal import Journal, OnProgress, terminal_watcher
 from audiocodec.train.losses import ReconstructionLoss
@@ -105,10 +106,12 @@ def _run(
     sources = open_sources(recipe)
     feed = Feed(recipe, sources.train, pin=device.type == "cuda")
     torch.manual_seed(recipe.seed)  # initial weights
-    if recipe.init_from is not None and not resuming:
+    if resuming:
+        net = CodecNet(recipe.model)
+    elif recipe.init_from is not None:
         net = load_network(Path(recipe.init_from), recipe.model)
     else:
-        net = new_network(recipe.model, None if resuming else feed.plain_crops)
+        net = new_network(recipe.model, feed.plain_crops, recipe.data.initialise_minutes)
     net.to(device)
     criterion = ReconstructionLoss(recipe.loss, recipe.model.sample_rate).to(device)
     forward = torch.compile(net) if recipe.compile else net

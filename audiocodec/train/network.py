@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from audiocodec.checkpoint import load_model, save_model
 from audiocodec.config import ModelConfig
-from audiocodec.errors import ModelError
+from audiocodec.errors import ModelError, OutputError
 from audiocodec.nn.initialise import initialise_linear_path
 from audiocodec.nn.model import CodecNet
 
-# Ten minutes: enough for the covariance of 360 numbers a frame.
-INITIAL_CROPS, INITIAL_SECONDS = 300, 2
+# Long enough that the silence before a crop's first sample weighs little.
+INITIAL_SECONDS = 2
 
 
 def reconstruct(net: CodecNet, wave: Tensor, base_levels: Tensor) -> Tensor:
@@ -31,12 +31,12 @@ def reconstruct(net: CodecNet, wave: Tensor, base_levels: Tensor) -> Tensor:
     return net.decoder(net.bottleneck.from_indices(indices, levels), detail)[:, delay : delay + samples]
 
 
-def new_network(config: ModelConfig, crops: Callable[[int, int], Tensor] | None) -> CodecNet:
-    """A fresh network; ``crops(count, samples)`` of real audio give the linear path its values (None: left at zero)."""
+def new_network(config: ModelConfig, crops: Callable[[int, int], Tensor], minutes: float) -> CodecNet:
+    """A fresh network; ``minutes`` of real audio, ``crops(count, samples)``, give the linear path its values."""
     net = CodecNet(config)
-    if config.linear_path and crops is not None:
-        samples = INITIAL_SECONDS * config.sample_rate
-        initialise_linear_path(net, crops(INITIAL_CROPS, samples))
+    if config.linear_path:
+        count = max(1, round(60.0 * minutes / INITIAL_SECONDS))
+        initialise_linear_path(net, crops(count, INITIAL_SECONDS * config.sample_rate))
     return net
 
 
@@ -52,5 +52,8 @@ def load_network(folder: Path, config: ModelConfig) -> CodecNet:
 
 
 def save_network(net: CodecNet, folder: Path) -> None:
-    """Save the present weights of ``net`` as a model folder."""
-    save_model(folder, net, net.config)
+    """Save the present weights of ``net`` as a model folder. Raises OutputError if the disk is full, for example."""
+    try:
+        save_model(folder, net, net.config)
+    except OSError as error:
+        raise OutputError(f"cannot write the model {folder}: {error.strerror}; free the disk, then --resume") from None

@@ -24,6 +24,7 @@ class DataConfig(Strict):
     cache: str | None = Field(None, description="folder that keeps decoded samples, memory-mapped; none: in memory")
     memory_gb: float = Field(4.0, gt=0.0, description="bound on the decoded samples without a cache; 1 h takes 0.115")
     workers: int = Field(2, ge=1, description="threads that decode files at the start")
+    initialise_minutes: float = Field(10.0, gt=0.0, description="of audio that give a new network its linear path")
     prefetch: int = Field(2, ge=0, le=64, description="batches prepared ahead by a thread; 0: in the loop itself")
 
 

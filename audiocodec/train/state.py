@@ -46,9 +46,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
         _sync_folder(path.parent)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise OutputError(
-            f"cannot write the checkpoint {path}: {reason}; free the disk or choose another --out"
-        ) from None
+        raise OutputError(f"cannot write the checkpoint {path}: {reason}; free the disk or use another --out") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,14 +68,15 @@ def load_state(path: Path) -> dict[str, Any]:
         raise ModelError(f"cannot read the checkpoint {path}: {error}; start without --resume") from None
 
 
-def refuse_other_model(path: Path, saved: Any, current: Any) -> None:
-    """Raise ConfigError if a checkpoint belongs to another network than the recipe describes."""
-    if saved == current:
-        return
-    keys = sorted(k for k in {*saved, *current} if saved.get(k) != current.get(k))
-    raise ConfigError(
-        f"{path} was made with other model settings ({', '.join(keys)}); restore them, or use another --out"
+def refuse_other_shape(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
+    """Raise ConfigError if a checkpoint's recipe is of another network or optimiser than the present one."""
+    old, new = (
+        {**{f"model.{k}": v for k, v in r["model"].items()}, "optimiser.kind": r["optimiser"]["kind"]}
+        for r in (saved, current)
     )
+    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+    if keys:
+        raise ConfigError(f"{path} was made with another {', '.join(keys)}; restore what it was, or use another --out")
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:

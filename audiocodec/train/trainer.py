@@ -26,7 +26,7 @@ from audiocodec.train.journal import Journal, Progress
 from audiocodec.train.optimiser import Optimisers
 from audiocodec.train.recipe import Recipe, as_json
 from audiocodec.train.schedule import ema_decay, learning_rate_factor, progress
-from audiocodec.train.state import checkpoint_path, load_state, refuse_other_model, save_state
+from audiocodec.train.state import checkpoint_path, load_state, refuse_other_shape, save_state
 from audiocodec.train.validate import Clip, usable_metrics, validate
 
 # Steps over which refused ones are counted before the run is given up.
@@ -107,7 +107,7 @@ class Trainer:
         torch.manual_seed(seed_for(recipe.seed, self.step, Purpose.NETWORK))
         rate_factor = learning_rate_factor(recipe.schedule, self.step, self.elapsed_s())
         loss, terms = self.objective(batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm, refused = self.optimisers.step(loss, rate_factor)
         self.average.update(ema_decay(recipe.ema_decay, self.step))
         self._add_up({**terms, "loss": loss, "gradient": norm}, refused)
@@ -157,7 +157,7 @@ class Trainer:
     def resume(self) -> None:
         """Continue from the checkpoint in the output folder."""
         state = load_state(self.checkpoint)
-        refuse_other_model(self.checkpoint, state["recipe"]["model"], as_json(self.recipe)["model"])
+        refuse_other_shape(self.checkpoint, state["recipe"], as_json(self.recipe))
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimisers.load_state_dict(state["optimisers"])
@@ -226,6 +226,7 @@ class Trainer:
         if self._recent_refused > self._recent_steps / 2:
             raise AudiocodecError(
                 f"training diverged: {int(self._recent_refused)} of the last {self._recent_steps} steps had a loss or "
-                f"gradient that is not finite; lower optimiser.learning_rate and go on with --resume"
+                f"gradient that is not finite; lower optimiser.learning_rate and begin again, from the best weights "
+                f"so far with --init {self.out / 'best'} if they are good"
             )
         self._recent_steps, self._recent_refused = 0, 0.0
