@@ -1,14 +1,18 @@
 """LibriSpeech (Panayotov et al., ICASSP 2015), CC-BY-4.0: downloaded with resumption, verified, unpacked.
 
+    python -m audiocodec.train.download train-clean-100 dev-clean --dest data
+
 The layout is the corpus's own: ``DEST/LibriSpeech/train-clean-100/SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE.flac``.
 Checksums are the MD5 sums that https://www.openslr.org/resources/12/md5sum.txt publishes.
 """
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import hashlib
 import os
+import sys
 import tarfile
 import time
 import urllib.error
@@ -19,7 +23,7 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from audiocodec.errors import DataError, OutputError, UsageError
+from audiocodec.errors import AudiocodecError, DataError, OutputError, UsageError
 
 LIBRISPEECH_URL = "https://www.openslr.org/resources/12"
 CHUNK_BYTES = 1 << 20
@@ -187,3 +191,39 @@ def _md5(path: Path, progress: Progress | None) -> str:
             if progress:
                 progress(f"verifying {path.name}", done, total)
     return digest.hexdigest()
+
+
+def main() -> int:
+    """The command line; 0 when done, an exit code of `audiocodec.errors` otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m audiocodec.train.download", description="Download LibriSpeech.")
+    sizes = ", ".join(
+        f"{part} ({archive.hours:g} h, {archive.gigabytes:g} GB)" for part, archive in LIBRISPEECH.items()
+    )
+    parser.add_argument("parts", nargs="+", metavar="PART", help=sizes)
+    parser.add_argument("--dest", type=Path, default=Path("data"), help="folder that gets LibriSpeech/ (%(default)s)")
+    parser.add_argument("--mirror", default=LIBRISPEECH_URL, help="where PART.tar.gz lies (%(default)s)")
+    parser.add_argument("--keep-archives", action="store_true", help="do not delete PART.tar.gz once it is unpacked")
+    options = parser.parse_args()
+    try:
+        download_librispeech(
+            options.parts,
+            options.dest,
+            base_url=options.mirror.rstrip("/"),
+            keep_archives=options.keep_archives,
+            progress=_show if sys.stderr.isatty() else None,
+        )
+    except AudiocodecError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _show(what: str, done: int, total: int) -> None:
+    print(f"\r{what}: {done / 1e6:.0f} of {total / 1e6:.0f} MB ", end="\n" if done == total else "", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -60,6 +60,7 @@ class PackReport:
 
 
 Reader = Callable[[Item, int], Clip]
+Refusal = Callable[[Item, Clip], str | None]
 Progress = Callable[[int, int], None]
 
 
@@ -103,11 +104,13 @@ def pack_items(
     workers: int = 2,
     progress: Progress | None = None,
     read: Reader = read_item,
+    refuse: Refusal | None = None,
 ) -> PackReport:
     """Pack ``items``, in their order, into shards of at most ``shard_mb`` megabytes (10^6 bytes) in ``out``.
 
-    Recordings that ``read`` refuses with `UndecodableError` are skipped, counted and named in the index. Items whose
-    name a shard in ``out`` has already are not read again. ``progress(done, total)`` is called after each recording.
+    Recordings that ``read`` (called in threads) refuses with `UndecodableError`, or for which ``refuse`` (called in
+    order) gives a reason, are skipped, counted and named in the index. Items whose name a shard in ``out`` has already
+    are not read again. ``progress(done, total)`` is called after each recording.
 
     Raises:
         UsageError: the rate is not one that Opus codes, or ``shard_mb`` is not positive.
@@ -126,8 +129,13 @@ def pack_items(
         known = {entry["source"] for index in indexes for entry in (*index["members"], *index["skipped"])}
         pending = [item for item in listed if item.name not in known]
         writer = _ShardWriter(out, max(numbers, default=-1) + 1, rate, codec, int(shard_mb * 1e6))
-        for count, result in enumerate(_encoded(pending, rate, codec, workers, read), start=len(listed) - len(pending)):
-            writer.add(*result)
+        results = _encoded(pending, rate, codec, workers, read)
+        for count, (item, clip, content) in enumerate(results, start=len(listed) - len(pending)):
+            reason = clip if isinstance(clip, str) else refuse(item, clip) if refuse else None
+            if reason is None and isinstance(clip, Clip):
+                writer.add(item, clip, content)
+            else:
+                writer.skip(item, reason or "")
             if progress:
                 progress(count + 1, len(listed))
         writer.close()
@@ -171,10 +179,11 @@ class _ShardWriter:
         self._skipped: list[dict[str, str]] = []
         self._bytes = 0
 
-    def add(self, item: Item, content: bytes | None, facts: dict[str, Any]) -> None:
-        if content is None:
-            self._skipped.append({"source": item.name, "reason": facts["reason"]})
-            return
+    def skip(self, item: Item, reason: str) -> None:
+        self._skipped.append({"source": item.name, "reason": reason})
+
+    def add(self, item: Item, clip: Clip, content: bytes) -> None:
+        facts = {"samples": len(clip.samples), "source_rate": clip.source_rate, "bandwidth_hz": clip.bandwidth_hz}
         taken = 1024 + len(content)  # a tar header and padding
         if self._members and self._bytes + taken > self._limit_bytes:
             self.close()
@@ -227,16 +236,15 @@ def _shards(out: Path) -> list[Path]:
 
 def _encoded(
     items: list[Item], rate: int, codec: Codec, workers: int, read: Reader
-) -> Iterator[tuple[Item, bytes | None, dict[str, Any]]]:
-    """Each item with its coded recording, or None, and what is known of it."""
+) -> Iterator[tuple[Item, Clip | str, bytes]]:
+    """Each item with its recording, decoded and coded; a reason in place of the former where it is unusable."""
 
-    def work(item: Item) -> tuple[Item, bytes | None, dict[str, Any]]:
+    def work(item: Item) -> tuple[Item, Clip | str, bytes]:
         try:
             clip = read(item, rate)
         except (UndecodableError, AudioError) as error:
-            return item, None, {"reason": str(error)}
-        facts = {"samples": len(clip.samples), "source_rate": clip.source_rate, "bandwidth_hz": clip.bandwidth_hz}
-        return item, encode_member(clip.samples, rate, codec), facts
+            return item, str(error), b""
+        return item, clip, encode_member(clip.samples, rate, codec)
 
     pending = iter(items)
     with ThreadPoolExecutor(max(1, workers)) as pool:
