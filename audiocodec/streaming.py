@@ -174,6 +174,7 @@ class StreamDecoder:
         self._reader = StreamReader(self._entropy_for)
         self._live = live
         self.header: StreamHeader | None = None
+        self.total_samples: int | None = None  # per channel at header.source_rate, as soon as it is known
         self.lost_frames = 0
         self.problems: list[str] = []
         self._codec: Codec | None = None
@@ -221,6 +222,7 @@ class StreamDecoder:
     def _set_limit(self, total: int | None) -> None:
         assert self.header
         if total is not None:
+            self.total_samples = total
             self._limit = -(-total * self.header.sample_rate // self.header.source_rate)
 
     def _play(self, events: list[Event]) -> list[Samples]:
