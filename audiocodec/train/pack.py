@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 
 from audiocodec.errors import AudioError, DataError, OutputError, UsageError
 from audiocodec.train.decode import AUDIO_SUFFIXES, Clip, UndecodableError, decode
-from audiocodec.train.shards import INDEX_NAME
 
 Codec = Literal["flac", "opus"]
 FORMAT = "audiocodec-shard"
+INDEX_NAME = "index.json"
 OPUS_RATES = (8000, 12000, 16000, 24000, 48000)
 # libsndfile maps its compression level 0..1 to 256..6 kbps per channel; this is 64 kbps.
 OPUS_LEVEL = 1.0 - (64.0 - 6.0) / 250.0

@@ -27,9 +27,9 @@ from torch import Tensor
 
 from audiocodec.errors import DataError
 from audiocodec.train.decode import AUDIO_SUFFIXES, UndecodableError, decode
+from audiocodec.train.pack import INDEX_NAME
 from audiocodec.train.store import Store
 
-INDEX_NAME = "index.json"
 SILENCE_DB = -50.0
 TRIES = 4
 # 5 ms at 16 kHz: where a crop runs from one recording into the next, neither ends in a click.
