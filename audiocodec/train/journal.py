@@ -91,7 +91,7 @@ class Journal:
 def terminal_watcher() -> Iterator[OnProgress]:
     """A watcher that keeps a bar at the bottom of a terminal, and prints plain lines into a pipe."""
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     console = Console(stderr=True)
@@ -99,7 +99,7 @@ def terminal_watcher() -> Iterator[OnProgress]:
         yield lambda progress: print(progress.line(), flush=True)
         return
     done = TextColumn("{task.percentage:.0f} %")
-    columns = (TextColumn("{task.description}"), BarColumn(), done, TimeElapsedColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), done, TimeElapsedColumn(), TimeRemainingColumn())
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("training", total=1.0)
 

@@ -43,7 +43,7 @@ def open_sources(recipe: Recipe) -> Sources:
     config = recipe.validation
     samples = round(config.seconds * recipe.model.sample_rate)
     excerpts = held.crops(generator_for(0, 0, Purpose.VALIDATION), config.clips, samples)
-    notes = [f"{train.hours:.2f} h of audio to train on, {held.hours:.2f} h to validate on"]
+    notes = [f"{_length(train)} of audio to train on, {_length(held)} to validate on"]
     if train.skipped:
         notes.append(f"skipped {train.skipped} unusable files, the first: {train.problems[0]}")
     return Sources(train, [np.asarray(clip, dtype=np.float32) for clip in excerpts], notes)
@@ -55,6 +55,10 @@ def _open(recipe: Recipe, sources: list[str] | str) -> Corpus:
     return Corpus.open(
         sources, rate=recipe.model.sample_rate, cache=cache, memory_gb=data.memory_gb, workers=data.workers
     )
+
+
+def _length(corpus: Corpus) -> str:
+    return f"{corpus.hours:.2f} h" if corpus.hours >= 0.1 else f"{3600 * corpus.hours:.1f} s"
 
 
 class Feed:

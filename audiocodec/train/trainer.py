@@ -62,7 +62,9 @@ class Trainer:
         self.best_score: float | None = None
         self.refused_steps = 0
         self._elapsed_before_s = 0.0
-        self._started = time.monotonic()
+        self._started: float | None = None
+        self._logged_at = (0, 0.0)
+        self._rate_factor = 0.0
         self._validated_at = (0, 0.0)
         self._sums: dict[str, Tensor] = {}
         self._summed = self._recent_steps = 0
@@ -78,13 +80,13 @@ class Trainer:
 
     def elapsed_s(self) -> float:
         """Seconds in training, those before a resumption included."""
-        return self._elapsed_before_s + time.monotonic() - self._started
+        return self._elapsed_before_s + (time.monotonic() - self._started if self._started is not None else 0.0)
 
     def run(self, stop: StopRequest) -> None:
         """Train until the schedule ends or ``stop`` is set; then validate (if it ended) and save everything."""
         self.net.train()
-        self._started = time.monotonic()
-        saved = time.monotonic()
+        self._started = saved = time.monotonic()
+        self._logged_at = (self.step, self.elapsed_s())
         with prefetched(self.parts.make_batch, self.recipe.data.prefetch) as take:
             while not stop and progress(self.recipe.schedule, self.step, self.elapsed_s()) < 1.0:
                 self.train_step(take(self.step))
@@ -206,12 +208,15 @@ class Trainer:
         self._summed += 1
 
     def _log(self) -> None:
-        names = sorted(self._sums)
+        names = sorted(self._sums, key=lambda name: (name != "loss", name))
         sums = dict(zip(names, torch.stack([self._sums[name] for name in names]).tolist(), strict=True))
         refused = sums.pop("refused")
         accepted = self._summed - refused
         values = {name: total / accepted for name, total in sums.items()} if accepted else {}
         values["rate_factor"] = self._rate_factor
+        elapsed = self.elapsed_s()
+        values["steps_per_s"] = (self.step - self._logged_at[0]) / max(elapsed - self._logged_at[1], 1e-9)
+        self._logged_at = (self.step, elapsed)
         self.refused_steps += int(refused)
         values["refused_steps"] = float(self.refused_steps)
         self._recent_refused += refused
