@@ -94,6 +94,7 @@ class ModelConfig(Strict):
     envelope_dims: int = Field(12, ge=0)
     shape_dims: int = Field(24, ge=0)
     linear_path: bool = True
+    pitch: bool = Field(True, description="one more dimension for the pitch, and a harmonic source in the decoder")
     stem_width: int = Field(192, ge=8, description="channels at the stem's frame rate")
     frame_width: int = Field(256, ge=8, description="channels at the token frame rate")
     encoder_units: tuple[int, int] = Field((2, 2), description="residual units at the stem's rate and the frame rate")
@@ -119,8 +120,8 @@ class ModelConfig(Strict):
 
     @property
     def dims(self) -> int:
-        """Scalar tokens per frame."""
-        return self.envelope_dims + self.shape_dims
+        """Scalar tokens per frame: envelope, shape, and last the pitch."""
+        return self.envelope_dims + self.shape_dims + self.pitch
 
     def levels(self, base: int) -> tuple[int, ...]:
         """Level count of each dimension at base level count ``base``; 1 means that the dimension is absent."""

@@ -23,32 +23,45 @@ def initialise_linear_path(net: CodecNet, waves: Tensor) -> dict[str, list[float
     """
     config, encoder, decoder = net.config, net.encoder, net.decoder
     wave = waves[:, : waves.shape[1] // config.hop_samples * config.hop_samples]
-    envelope, shape = encoder.features(encoder.analysis(wave))
-    envelope = rearrange(envelope, "b (t s) c -> (b t) (s c)", s=config.stem_frames)
+    state = encoder.initial_state(wave.shape[0])
+    envelope, shape, pitch, *_ = encoder.features(wave, state[0], state[3])
+    encoder.envelope_mean.zero_()
+    rows = encoder.stacked(envelope, pitch).flatten(0, 1)
     shape = rearrange(shape, "b (t s) c -> (b t) (s c)", s=config.stem_frames)
-    mean = envelope.mean(dim=0)
+    mean = rows.mean(dim=0)
     encoder.envelope_mean.copy_(mean)
     decoder.envelope_mean.copy_(mean)
-    n, deviation = config.envelope_dims, net.bottleneck.deviation
+    n, m, deviation = config.envelope_dims, config.envelope_dims + config.shape_dims, net.bottleneck.deviation
 
-    values, vectors = _klt(envelope - mean, torch.ones(envelope.shape[0]), n)
+    values, vectors = _klt(rows - mean, torch.ones(rows.shape[0]), n)
     spread = values.sqrt()
     encoder.envelope_in[:, :n] = vectors / spread * deviation
     decoder.envelope_out[:n] = (vectors * spread).T
 
     # Loud frames count for more, and so do low frequencies, where waveform is heard as waveform.
-    loudness = torch.exp(0.25 * (envelope.mean(dim=1) - envelope.mean()))
+    level = rows[:, : config.bands * config.stem_frames].mean(dim=1)
+    loudness = torch.exp(0.25 * (level - level.mean()))
     weight = hearing_weight(config.stem_hop, config.sample_rate).repeat(config.stem_frames)
     values, vectors = _klt(shape * weight, loudness, config.shape_dims)
     captured = torch.zeros_like(weight)
     if config.shape_dims:
         plain = (((shape * weight) @ vectors).square() * loudness[:, None]).sum(dim=0) / loudness.sum()
-        encoder.shape_in[:, n:] = weight[:, None] * vectors / plain.sqrt() * deviation
-        decoder.shape_out[n:] = (vectors * plain.sqrt()).T / weight
+        encoder.shape_in[:, n:m] = weight[:, None] * vectors / plain.sqrt() * deviation
+        decoder.shape_out[n:m] = (vectors * plain.sqrt()).T / weight
         captured = ((vectors.square() * plain).sum(dim=1) / weight.square()) / shape.square().mean(dim=0)
     missing = (1 - captured).clamp(0.05, 0.8).view(config.stem_frames, -1).mean(dim=0).sqrt()
-    decoder.noise_gate.copy_(torch.logit(missing))
+    _set_gates(net, missing)
     return {"envelope": spread.tolist(), "shape": values.sqrt().tolist()}
+
+
+def _set_gates(net: CodecNet, missing: Tensor) -> None:
+    """Noise where the pitch is weak, pulses where it is strong; fewer pulses at high frequencies."""
+    net.decoder.gates[0, 0] = torch.logit(missing)
+    if net.config.pitch:
+        frequency = (torch.arange(net.config.stem_hop) + 0.5) / net.config.stem_hop * net.config.sample_rate / 2
+        net.decoder.gates[0, 1] = -8.0
+        net.decoder.gates[1, 0] = torch.logit(missing) - frequency / 2000
+        net.decoder.gates[1, 1] = 8.0
 
 
 def hearing_weight(bins: int, sample_rate: int) -> Tensor:

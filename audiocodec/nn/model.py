@@ -70,7 +70,8 @@ class CodecNet(nn.Module):
         levels = self.levels_of(base_levels)
         with torch.autocast(wave.device.type, enabled=False):
             latents = latents.float()
-            penalty = self.bottleneck.penalty(latents)
+            learnt = latents[..., : self.config.envelope_dims + self.config.shape_dims]  # the pitch is not learnt
+            penalty = self.bottleneck.penalty(learnt)
             seen = self.bottleneck(latents, levels) if quantise else latents / self.bottleneck.deviation
         start = torch.randint(0, self.config.noise_frames, (wave.shape[0],), device=wave.device)
         audio = self.decoder(seen, detail, start)
