@@ -54,6 +54,7 @@ class OutputFile:
         self.target = target
         self.name = describe(target, output=True)
         self.bytes_written = 0
+        self.live = False  # whether someone may be reading as it is written: a pipe, a terminal, a device
         self._force = force
         self._temporary: Path | None = None
         self._file: BinaryIO | None = None
@@ -68,9 +69,11 @@ class OutputFile:
 
     def _open(self) -> BinaryIO:
         if str(self.target) == STDIO:
+            self.live = not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
             return sys.stdout.buffer
         path = Path(self.target)
         if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            self.live = True
             return open(path, "wb", buffering=0)
         # Beside the real file, not beside a link to it: a rename has to stay within one file system.
         real = path.resolve()
@@ -100,17 +103,14 @@ class OutputFile:
         assert self._file is not None
         if self._file is sys.stdout.buffer:
             self._file.flush()
-        else:
-            self._file.close()
-
-    @property
-    def live(self) -> bool:
-        """Whether someone may be reading as it is written: a pipe, a terminal, a device."""
-        return self._temporary is None
+            return
+        self._file.close()
+        if self._temporary is not None:  # what was patched by seeking back was counted twice
+            self.bytes_written = self._temporary.stat().st_size
 
     def seekable(self) -> bool:
         """Whether bytes already written can still be changed."""
-        return not self.live
+        return self._temporary is not None
 
     def write(self, data: bytes) -> int:
         """Write all of ``data``; a live output gets it at once."""

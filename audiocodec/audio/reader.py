@@ -169,6 +169,11 @@ class AudioReader:
         return f"at {sample / self.sample_rate:.6f} s (sample {sample})"
 
     @property
+    def live(self) -> bool:
+        """Whether samples are read as they arrive: a WAV stream from a pipe."""
+        return self._layout is not None
+
+    @property
     def shortfall(self) -> str | None:
         """After the last block: what to tell a user whose file ended before the length that it states, else None."""
         if self.frames is None or self.samples_read >= self.frames:

@@ -96,7 +96,7 @@ class AudioWriter:
         return self
 
     def _begin(self) -> None:
-        if self._out.live:
+        if not self._out.seekable():
             if self.format not in ("WAV", "RF64"):
                 raise OutputError(f"{self.name} cannot seek, and only WAV can be written there")
             self._out.write(build_header(self._rate, self._channels, self.subtype, self._total))
@@ -112,6 +112,11 @@ class AudioWriter:
                 f"{self.name}: {self.format} {self.subtype} cannot hold {self._rate} Hz with {self._channels} channels "
                 f"({sndfile_reason(error)}); write .wav or .flac instead"
             ) from None
+
+    @property
+    def bytes_written(self) -> int:
+        """Bytes of the output; of a file, once the ``with`` block has ended."""
+        return self._out.bytes_written
 
     def write(self, block: np.ndarray) -> None:
         """Append ``block``, float [channels, n]."""

@@ -45,14 +45,14 @@ def info(
     json: Json = False,
 ) -> None:
     """Describe a .vpc file or a model: rates, latency, size, cost."""
-    from audiocodec.inspect import describe_thing
+    from audiocodec.describe import describe_thing
 
     _show(describe_thing(thing), json)
 
 
 def models(json: Json = False) -> None:
     """List the models that are installed."""
-    from audiocodec.inspect import describe_models
+    from audiocodec.describe import describe_models
 
     found = describe_models()
     if json:

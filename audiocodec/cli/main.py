@@ -53,15 +53,15 @@ def _conclude(error: BaseException, debug: bool) -> int:
         return _say(str(error), error.exit_code)
     if isinstance(error, Terminated):
         return 128 + error.signum
-    if isinstance(error, SystemExit):
+    if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
         return error.code if isinstance(error.code, int) else int(bool(error.code))
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, (BrokenPipeError, SystemExit)):  # typer makes its own exit of a closed pipe
         # Whatever is still buffered has nowhere to go; without this the interpreter complains when it exits.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":  # typer's name for Ctrl-C
-        return _say("interrupted", EXIT_INTERRUPTED, kind="")
+    if isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Abort":  # some typers' name for Ctrl-C
+        return EXIT_INTERRUPTED
     if hasattr(error, "format_message"):  # typer's usage errors, whichever click they come from
         return _say(_usage(error), 2)
     if isinstance(error, OSError):
@@ -76,9 +76,9 @@ def _usage(error: BaseException) -> str:
     return f"{error.format_message().rstrip('.')}; see {command} --help"  # type: ignore[attr-defined]
 
 
-def _say(message: str, code: int, kind: str = "error: ") -> int:
+def _say(message: str, code: int) -> int:
     with contextlib.suppress(OSError):
-        print(f"{kind}{' '.join(message.split())}", file=sys.stderr, flush=True)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     return code
 
 

@@ -1,0 +1,103 @@
+"""Facts about models and files, as plain mappings that print well and dump as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from audiocodec.errors import ModelError
+
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec
+
+Facts = dict[str, Any]
+
+
+def describe_thing(thing: str) -> Facts:
+    """Describe a .vpc file, or a model by name or folder.
+
+    Raises:
+        BitstreamError: a file that is no .vpc.
+        ModelError: neither a file nor a model.
+    """
+    if Path(thing).is_file():
+        from audiocodec.describe_file import describe_file
+
+        return describe_file(Path(thing))
+    if thing.endswith(".vpc"):
+        raise ModelError(f"there is no file {thing}, and no model of that name")
+    return describe_model(thing)
+
+
+def describe_models() -> list[Facts]:
+    """Name, fingerprint, folder and description of every model that is installed."""
+    from audiocodec.models import list_models
+
+    return [
+        {"name": m.name, "fingerprint": m.fingerprint, "folder": str(m.folder), "description": m.description}
+        for m in list_models()
+    ]
+
+
+def describe_model(name_or_path: str) -> Facts:
+    """What a model is, what it costs and which rates it offers.
+
+    Raises:
+        ModelError: it is not installed, or damaged.
+    """
+    from audiocodec.codec import load
+
+    codec = load(name_or_path)
+    counts = {part: _parameters(getattr(codec.net, part)) for part in ("encoder", "decoder")}
+    costs = macs_per_second(codec)
+    return {
+        "name": codec.config.name,
+        "fingerprint": codec.fingerprint.hex(),
+        "sample_rate_hz": codec.sample_rate,
+        "frame_rate_hz": codec.frame_rate,
+        "hop_samples": codec.hop_samples,
+        "latency_ms": 1000 * codec.latency_samples / codec.sample_rate,
+        "dimensions": codec.config.dims,
+        "parameters": sum(counts.values()),
+        **{f"{part}_parameters": count for part, count in counts.items()},
+        "mega_macs_per_second": round(sum(costs.values()) / 1e6, 1),
+        **{f"{part}_mega_macs_per_second": round(cost / 1e6, 1) for part, cost in costs.items()},
+        "entropy_tables": codec.entropy is not None,
+        "rates": [
+            {
+                "levels": rate.base_levels,
+                "raw_kbps": round(rate.raw_bps / 1000, 3),
+                "expected_kbps": round(rate.expected_bps / 1000, 3),
+            }
+            for rate in codec.rates
+        ],
+    }
+
+
+def _parameters(module: Any) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def macs_per_second(codec: Codec) -> dict[str, float]:
+    """Multiply-accumulates per second of audio of the encoder and of the decoder, counted while they run one block.
+
+    Matrix products count fully, elementwise products one for each element of the result.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def elementwise(*_shapes: Any, out_shape: Any = None, **_options: Any) -> int:
+        return 2 * int(torch.Size(out_shape).numel())  # the counter counts two operations for a multiply-accumulate
+
+    products = {torch.ops.aten.mul.Tensor: elementwise}
+    frames, rate = codec.config.file_block_frames, codec.rates[-1]
+    per_second = codec.frame_rate / frames / 2
+    wave = torch.zeros(1, frames * codec.hop_samples, device=codec.device)
+    with FlopCounterMode(display=False, custom_mapping=products) as encoder:
+        indices, _ = codec.encode_block(wave, rate, codec.net.encoder.initial_state(1))
+    with FlopCounterMode(display=False, custom_mapping=products) as decoder:
+        codec.decode_block(indices, rate, codec.net.decoder.initial_state(1))
+    return {
+        "encoder": encoder.get_total_flops() * per_second,
+        "decoder": decoder.get_total_flops() * per_second,
+    }
