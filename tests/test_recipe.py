@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from audiocodec.config import ModelConfig
 from audiocodec.errors import ConfigError
 from audiocodec.train.recipe import as_json, load_recipe, with_end
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+MODEL = {"level_scale": [1.0] * ModelConfig.model_construct().dims}
 MINIMAL = {
     "name": "small",
-    "model": {"level_scale": [1.0] * 36},
+    "model": MODEL,
     "data": {"train": "audio"},
     "schedule": {"steps": 10},
 }
@@ -44,7 +46,7 @@ def test_there_are_recipes():
         ({"optimizer": {}}, "optimizer", "optimiser"),
         ({"optimiser": {"learning_rat": 1}}, "optimiser.learning_rat", "learning_rate"),
         ({"loss": {"logmel": 1}}, "loss.logmel", "log_mel"),
-        ({"model": {"level_scale": [1.0] * 36, "band": 4}}, "model.band", "bands"),
+        ({"model": {**MODEL, "band": 4}}, "model.band", "bands"),
     ],
 )
 def test_unknown_key_names_the_nearest(tmp_path, changes, unknown, nearest):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ from audiocodec.errors import ModelError, OutputError
 from audiocodec.train import state as state_module
 from audiocodec.train.average import Average
 from audiocodec.train.feed import Batch, Purpose, generator_for, prefetched, seed_for
+from audiocodec.train.journal import Journal, Progress, terminal_watcher
 from audiocodec.train.optimiser import Muon, Optimisers, orthogonalise
 from audiocodec.train.recipe import OptimiserConfig, ScheduleConfig
 from audiocodec.train.schedule import ema_decay, learning_rate_factor, progress
 from audiocodec.train.state import load_state, save_state
-from audiocodec.train.validate import Validation, validate
+from audiocodec.train.validate import Validation, usable_metrics, validate
 
 SEED = 20260
 
@@ -254,3 +257,41 @@ def test_validation_measures_each_count_and_averages_over_them():
 def test_what_could_not_be_measured_is_never_the_best():
     assert Validation({"pesq": math.nan}, {}).score("pesq") == -math.inf
     assert Validation({}, {}).score("stoi") == -math.inf
+
+
+def test_metrics_whose_package_is_absent_are_left_out_and_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    usable, message = usable_metrics(["pesq", "stoi"])
+    assert usable == ["stoi"]
+    assert "not measuring pesq" in message
+    assert usable_metrics(["stoi"]) == (["stoi"], "")
+
+
+# Journal
+
+
+def test_the_journal_keeps_every_entry_and_a_resumed_run_appends(tmp_path):
+    seen = []
+    for resume, step in ((False, 1), (True, 2)):
+        with Journal(tmp_path, 16_000, seen.append, resume) as journal:
+            journal.report(Progress("train", step, 1.5, 0.25, {"loss": 0.5, "bad": math.nan}))
+            journal.audio("clip", np.full(1600, math.nan, np.float32), step)
+    entries = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert entries == [{"kind": "train", "step": n, "elapsed_s": 1.5, "loss": 0.5, "bad": None} for n in (1, 2)]
+    assert [progress.step for progress in seen] == [1, 2]
+
+
+def test_without_tensorboard_the_journal_still_writes(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with Journal(tmp_path, 16_000, lambda progress: None) as journal:
+        assert not journal.has_board
+        journal.report(Progress("note", 0, 0.0, 0.0, message="hello"))
+        journal.audio("clip", np.zeros(10, np.float32), 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+    assert json.loads((tmp_path / "log.jsonl").read_text())["message"] == "hello"
+
+
+def test_a_pipe_gets_plain_lines(capsys):
+    with terminal_watcher() as watch:
+        watch(Progress("train", 30, 90.0, 0.5, {"loss": 1.25, "loss@9": 1.0, "rate": 1e-4}))
+    assert capsys.readouterr().out == "train      step 30  1.5 min  50.0 %  loss 1.250  rate 0.0001\n"

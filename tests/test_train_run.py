@@ -15,23 +15,24 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from audiocodec.config import ModelConfig
 from audiocodec.errors import AudiocodecError, ConfigError, DataError, ModelError, OutputError, UsageError
 from audiocodec.train.loop import TrainReport, train_from_recipe
 
 STEPS = 14
+MODEL = {
+    "stem_width": 16,
+    "frame_width": 16,
+    "encoder_units": [1, 1],
+    "decoder_units": [1, 1],
+    "envelope_dims": 4,
+    "shape_dims": 4,
+    "level_settings": [3, 9],
+}
 RECIPE = {
     "name": "tiny",
     "seed": 3,
-    "model": {
-        "stem_width": 16,
-        "frame_width": 16,
-        "encoder_units": [1, 1],
-        "decoder_units": [1, 1],
-        "envelope_dims": 4,
-        "shape_dims": 4,
-        "level_scale": [1.0] * 8,
-        "level_settings": [3, 9],
-    },
+    "model": {**MODEL, "level_scale": [1.0] * ModelConfig.model_construct(**MODEL).dims},
     "data": {"train": "speech.npy", "prefetch": 1, "initialise_minutes": 0.2},
     "augment": {"mix": 0.5, "noise": 0.5, "room": 0.3},
     "batch": {"size": 2, "seconds": 0.3},

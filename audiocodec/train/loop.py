@@ -120,6 +120,8 @@ def _run(
         trainer = Trainer(recipe, parts, journal, out, device)
         if resuming:
             trainer.resume()
+        if not journal.has_board:
+            trainer.note("TensorBoard is not installed; everything is in log.jsonl (or: pip install tensorboard)")
         for message in sources.notes:
             trainer.note(message)
         trainer.note(_opening(net, recipe, device, trainer.step))
