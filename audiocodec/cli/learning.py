@@ -20,7 +20,7 @@ _TRAIN_EPILOG = """[bold]Examples[/bold]
 
   audiocodec train recipes/librispeech.yaml --out runs/mine --resume
 
-  audiocodec train recipes/smoke.yaml --set optimiser.rate=1e-3
+  audiocodec train recipes/smoke.yaml --set optimiser.learning_rate=1e-3
 """
 _EVALUATE_EPILOG = """[bold]Examples[/bold]
 
