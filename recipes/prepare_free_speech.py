@@ -3,8 +3,9 @@
     python recipes/prepare_free_speech.py --out data/free_speech
 
 Cost: 13 minutes on two busy CPU cores (6.5 minutes of CPU time), 0.8 GB to download, 2.5 GB of disk for the packages.
-Result (Debian 12, the development speech as ``--reserved``): 17981 recordings, 11.18 h, 746 MB in 13 shards. Left out: 991 duplicates (108 of them found by
-their sound alone), 124 files at 8 kHz, 5 unusable; no recording sounded like a reserved one.
+Result (Debian 12, the development speech as ``--reserved``): 17981 recordings, 11.18 h, 746 MB in 13 shards. Left
+out: 991 duplicates (108 of them found by their sound alone), 124 files at 8 kHz, 5 unusable; no recording sounded
+like a reserved one.
 
 It needs Debian (apt-get, dpkg, and for the two source packages a network that reaches Debian's mirror; no root), and
 ``pip install 'audiocodec[eval]'`` for PyAV, which decodes the telephone prompts' G.722. It may be stopped and run
