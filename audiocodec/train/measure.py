@@ -1,0 +1,93 @@
+"""What a trained network's tokens cost: fit its entropy tables, and measure the rate of each setting in real files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audiocodec.bitstream.fit import FitSettings, fit_entropy_model
+from audiocodec.checkpoint import RATES, TABLES, write_atomically
+from audiocodec.codec import Codec, RateSetting, load
+from audiocodec.errors import DataError
+
+Recording = NDArray[np.float32]
+Tell = Callable[[str], None]
+
+_BATCH_SECONDS = 8
+_BATCH_ROWS = 32
+# A tenth of the excerpts tells the rates; the tables are fitted to the others.
+_HELD_BACK = 10
+
+
+def measure_rates(
+    folder: Path,
+    recordings: Sequence[Recording],
+    settings: FitSettings | None = None,
+    tell: Tell = lambda _: None,
+) -> dict[str, Any]:
+    """Fit ``entropy.safetensors`` and write ``rates.json`` for the model in ``folder``.
+
+    ``recordings`` are ``[samples]`` at the model's rate, of the training data. They are cut into excerpts of 8 s; the
+    rates are of files of that length that the tables were not fitted to.
+
+    Raises:
+        DataError: there is less than one excerpt a part.
+    """
+    codec = load(folder)
+    excerpts = list(_excerpts(recordings, _BATCH_SECONDS * codec.sample_rate))
+    held, fitted = excerpts[::_HELD_BACK], [e for i, e in enumerate(excerpts) if i % _HELD_BACK]
+    if not fitted or not held:
+        raise DataError(f"{len(excerpts)} excerpts of {_BATCH_SECONDS} s are too few to fit tables; give more audio")
+    tokens = {}
+    for rate in codec.rates:
+        tell(f"encoding {len(fitted)} excerpts at {rate.base_levels} levels")
+        tokens[rate.levels] = encode_all(codec, fitted, rate)
+    tell("fitting the entropy tables")
+    model = fit_entropy_model(tokens, settings, lambda step, bits: tell(f"step {step}: {bits:.2f} bits a frame"))
+    write_atomically(folder / TABLES, model.to_bytes())
+    rates = _file_rates(load(folder), held)
+    write_atomically(folder / RATES, (json.dumps(rates, indent=2) + "\n").encode())
+    return rates
+
+
+def encode_all(codec: Codec, excerpts: Sequence[Recording], rate: RateSetting) -> list[NDArray[np.int64]]:
+    """Tokens of excerpts of equal length, ``[frames, groups]`` each."""
+    out: list[NDArray[np.int64]] = []
+    for start in range(0, len(excerpts), _BATCH_ROWS):
+        batch = torch.from_numpy(np.stack(excerpts[start : start + _BATCH_ROWS]))
+        out += list(codec.encode(batch, rate).indices.cpu().numpy())
+    return out
+
+
+def _excerpts(recordings: Sequence[Recording], samples: int) -> Iterator[Recording]:
+    """Recordings joined end to end and cut to equal length; short ones would otherwise be lost."""
+    pending: list[Recording] = []
+    length = 0
+    for recording in recordings:
+        pending.append(recording)
+        length += len(recording)
+        if length >= samples:
+            whole = np.concatenate(pending)
+            yield from whole[: length // samples * samples].reshape(-1, samples)
+            pending, length = [whole[length // samples * samples :]], length % samples
+
+
+def _file_rates(codec: Codec, excerpts: Sequence[Recording]) -> dict[str, Any]:
+    seconds = sum(map(len, excerpts)) / codec.sample_rate
+    rates: dict[str, Any] = {}
+    for setting in codec.rates:
+        sizes = {
+            mode: sum(len(codec.compress(e, levels=setting.base_levels, mode=mode)) for e in excerpts)
+            for mode in ("range", "raw")
+        }
+        rates[str(setting.base_levels)] = {
+            "file_bps": round(8 * sizes["range"] / seconds, 1),
+            "raw_file_bps": round(8 * sizes["raw"] / seconds, 1),
+        }
+    return rates

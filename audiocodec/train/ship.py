@@ -1,0 +1,72 @@
+"""From a training run to a model that ships: half-precision weights, entropy tables, rates, and the index.
+
+    python -m audiocodec.train.ship runs/free-speech-16k/model pretrained/speech-16k --data data/free_speech
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from audiocodec.bitstream.fit import FitSettings
+from audiocodec.checkpoint import fingerprint, load_model, save_model, write_atomically
+from audiocodec.errors import AudiocodecError
+from audiocodec.train.measure import measure_rates
+from audiocodec.train.shards import Corpus
+
+
+def ship(
+    source: Annotated[Path, typer.Argument(help="The run's model folder.")],
+    target: Annotated[Path, typer.Argument(help="Where the model goes: a folder beside the index it is entered in.")],
+    data: Annotated[Path, typer.Option(help="The training data: shards, a folder or a list.")],
+    cache: Annotated[Path | None, typer.Option(help="Folder of decoded samples.")] = None,
+    minutes: Annotated[float, typer.Option(help="Audio that the tables are fitted to.")] = 20.0,
+    fit_seconds: Annotated[float, typer.Option(help="Time to fit them in.")] = 240.0,
+    description: Annotated[str, typer.Option(help="For the index.")] = "",
+) -> None:
+    """Copy weights, fit tables, measure rates, and enter the model in the index."""
+    net, files = load_model(source)
+    save_model(target, net, files.config, half=True)
+    corpus = Corpus.open([data], rate=files.config.sample_rate, cache=cache)
+    recordings = _choose(corpus, minutes * 60)
+    settings = FitSettings(steps=1_000_000, seconds=fit_seconds)
+    rates = measure_rates(target, recordings, settings, lambda line: print(line, flush=True))
+    for levels, row in rates.items():
+        print(f"{levels:>4} levels  {row['file_bps'] / 1000:.2f} kbps  (raw {row['raw_file_bps'] / 1000:.2f})")
+    enter(target, description)
+
+
+def enter(folder: Path, description: str = "") -> None:
+    """Write the model's fingerprint into the ``index.json`` of the folder above it."""
+    index = folder.parent / "index.json"
+    known = json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
+    before = next((m.get("description", "") for m in known if m["name"] == folder.name), "")
+    entry = {
+        "name": folder.name,
+        "fingerprint": fingerprint(folder).hex(),
+        "description": description or before,
+    }
+    models = sorted([m for m in known if m["name"] != folder.name] + [entry], key=lambda m: str(m["name"]))
+    write_atomically(index, (json.dumps({"models": models}, indent=2) + "\n").encode())
+
+
+def _choose(corpus: Corpus, seconds: float) -> list[np.ndarray]:
+    """Recordings drawn from the whole corpus by a fixed seed until they last ``seconds``."""
+    chosen, length = [], 0.0
+    for i in np.random.default_rng(0).permutation(len(corpus)):
+        chosen.append(np.asarray(corpus.clip(int(i)), np.float32))
+        length += len(chosen[-1]) / corpus.rate
+        if length >= seconds:
+            break
+    return chosen
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(ship)
+    except AudiocodecError as error:
+        raise SystemExit(f"error: {error}") from None

@@ -1,0 +1,82 @@
+"""Fixtures: small untrained codecs, real and synthetic audio, and the folders that a checkout may lack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DEVELOPMENT_SPEECH = ROOT.parent / "shared" / "eval" / "speech"
+
+
+def tiny_config(**changes):
+    from audiocodec.config import ModelConfig
+
+    settings = {
+        "name": "tiny",
+        "envelope_dims": 4,
+        "shape_dims": 3,
+        "level_scale": (1.5, 1.0, 0.7, 0.5, 0.4, 0.35, 0.3, 3.0),
+        "level_settings": (3, 5, 9, 17),
+        "stem_width": 16,
+        "frame_width": 24,
+        "encoder_units": (1, 1),
+        "decoder_units": (1, 1),
+        "file_block_frames": 8,
+    }
+    return ModelConfig(**{**settings, **changes})
+
+
+def speech_like(seconds: float, sample_rate: int = 16000, seed: int = 0) -> np.ndarray:
+    """Harmonics of a gliding pitch under a syllable-like envelope, and some noise: ``[samples] float32``."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * sample_rate)) / sample_rate
+    phase = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 0.7 * t)) / sample_rate
+    voice = sum(np.sin(k * phase) / k for k in range(1, 20))
+    envelope = np.clip(np.sin(2 * np.pi * 3 * t), 0, None)
+    return (0.1 * envelope * voice + 0.01 * rng.standard_normal(len(t))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def tiny_net():
+    import torch
+
+    from audiocodec.nn.initialise import initialise_linear_path
+    from audiocodec.nn.model import CodecNet
+
+    torch.manual_seed(1)
+    net = CodecNet(tiny_config())
+    waves = np.stack([speech_like(1.0, seed=seed) for seed in range(8)])
+    initialise_linear_path(net, torch.from_numpy(waves))
+    return net.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_net, tmp_path_factory) -> Path:
+    """An untrained model folder with entropy tables fitted to synthetic speech."""
+    from audiocodec.checkpoint import save_model
+    from audiocodec.train.measure import measure_rates
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(folder, tiny_net, tiny_net.config)
+    measure_rates(folder, [speech_like(8.0, seed=seed) for seed in range(4)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_codec(tiny_model):
+    """A loaded untrained codec: quick, and complete in every respect but its sound."""
+    import audiocodec
+
+    return audiocodec.load(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def development_speech() -> list[Path]:
+    """The development recordings; skips where the folder is absent."""
+    files = sorted(DEVELOPMENT_SPEECH.glob("*.flac"))
+    if not files:
+        pytest.skip(f"the development set is not at {DEVELOPMENT_SPEECH}")
+    return files
