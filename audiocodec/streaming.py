@@ -7,7 +7,7 @@ are what files use.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Samples = NDArray[np.float32]
 
+_ZERO_FRAMES = 64  # of silence given out at once: a packet of seven bytes can hold five minutes of it
 FILE_PACKET_FRAMES = 400
 """Frames a packet in files: 8 s at 50 frames/s; a damaged packet loses that much, a smaller one costs more bytes."""
 
@@ -198,11 +199,31 @@ class StreamDecoder:
             BitstreamError: the header is damaged or foreign.
             ModelError: the model that made the stream is not at hand.
         """
-        return self._give(self._play(self._reader.push(data)), last=False)
+        return self._join(list(self.pieces(data)))
 
     def flush(self) -> Samples:
         """The rest. Raises BitstreamError if the stream ended before its header."""
-        return self._give([*self._play(self._reader.close()), *self._drain()], last=True)
+        return self._join(list(self.final_pieces()))
+
+    def pieces(self, data: bytes) -> Iterator[Samples]:
+        """Like ``push``, a little at a time: a few bytes can stand for hours of silence. Exhaust it before the next."""
+        for event in self._reader.events(data):
+            for sound in self._play(event):
+                yield self._give(sound)
+
+    def final_pieces(self) -> Iterator[Samples]:
+        """Like ``flush``, a little at a time."""
+        for event in self._reader.final_events():
+            for sound in self._play(event):
+                yield self._give(sound)
+        for sound in self._drain():
+            yield self._give(sound)
+        if self.header is not None:
+            yield self._give(np.zeros((self.header.channels, 0), np.float32), last=True)
+
+    def _join(self, pieces: list[Samples]) -> Samples:
+        channels = self.header.channels if self.header is not None else 1
+        return np.concatenate([np.zeros((channels, 0), np.float32), *pieces], axis=1)
 
     def _entropy_for(self, header: StreamHeader) -> Any:
         self.header = header
@@ -225,24 +246,23 @@ class StreamDecoder:
             self.total_samples = total
             self._limit = -(-total * self.header.sample_rate // self.header.source_rate)
 
-    def _play(self, events: list[Event]) -> list[Samples]:
-        out: list[Samples] = []
-        for event in events:
-            match event:
-                case Header():
-                    pass  # taken in by _entropy_for, before the first packet is read
-                case Frames(_, indices):
-                    self._pending.append(indices)
-                    out += self._decode_whole_blocks()
-                case Silence(_, frames):
-                    out += [*self._drain(), *self._silence(frames)]
-                case Lost(_, frames, position, reason):
-                    self.problems.append(f"{frames} frames lost at byte {position}: {reason}")
-                    self.lost_frames += frames
-                    out += [*self._drain(), *self._conceal(frames)]
-                case End(total):
-                    self._set_limit(total)
-        return out
+    def _play(self, event: Event) -> Iterator[Samples]:
+        match event:
+            case Header():
+                pass  # taken in by _entropy_for, before the first packet is read
+            case Frames(_, indices):
+                self._pending.append(indices)
+                yield from self._decode_whole_blocks()
+            case Silence(_, frames):
+                yield from self._drain()
+                yield from self._silence(frames)
+            case Lost(_, frames, position, reason):
+                self.problems.append(f"{frames} frames lost at byte {position}: {reason}")
+                self.lost_frames += frames
+                yield from self._drain()
+                yield from self._conceal(frames)
+            case End(total):
+                self._set_limit(total)
 
     def _decode_whole_blocks(self) -> list[Samples]:
         assert self.header
@@ -267,7 +287,7 @@ class StreamDecoder:
         wave, self._state = self._codec.decode_block(indices, self._rate, self._state)
         return wave
 
-    def _silence(self, frames: int) -> list[Samples]:
+    def _silence(self, frames: int) -> Iterator[Samples]:
         """The tail of what came before, then zeros; the state returns to its beginning."""
         assert self.header and self._codec
         hop, channels = self.header.hop_samples, self.header.channels
@@ -276,24 +296,21 @@ class StreamDecoder:
             tail = self._codec.net.decoder.tail(self._state).cpu().numpy()
             first[:, : tail.shape[1]] = tail[:, :hop]
         self._reset()
-        return [first, *_zeros(channels, (frames - 1) * hop)]
+        yield first
+        yield from _zeros(channels, hop, frames - 1)
 
-    def _conceal(self, frames: int) -> list[Samples]:
+    def _conceal(self, frames: int) -> Iterator[Samples]:
         assert self.header
-        hop, channels = self.header.hop_samples, self.header.channels
-        out: list[Samples] = []
         done = 0
         while done < frames and self._last is not None and not self._concealer.silent:
-            out.append(self._concealer.fade(self._step(self._last)).cpu().numpy())
+            yield self._concealer.fade(self._step(self._last)).cpu().numpy()
             done += 1
-        return out + list(_zeros(channels, (frames - done) * hop))
+        yield from _zeros(self.header.channels, self.header.hop_samples, frames - done)
 
-    def _give(self, parts: list[Samples], last: bool) -> Samples:
-        """Trim the delay and the end, hold the last frame back, and join."""
-        if self.header is None:
-            return np.zeros((1, 0), np.float32)
-        held = self._held if self._held is not None else np.zeros((self.header.channels, 0), np.float32)
-        wave = np.concatenate([held, *parts], axis=1)
+    def _give(self, sound: Samples, last: bool = False) -> Samples:
+        """Trim the delay and the end, and hold the last frame back."""
+        assert self.header
+        wave = sound if self._held is None else np.concatenate([self._held, sound], axis=1)
         skip = min(self._skip, wave.shape[1])
         wave, self._skip = wave[:, skip:], self._skip - skip
         if self._limit is not None:
@@ -305,6 +322,6 @@ class StreamDecoder:
         return wave
 
 
-def _zeros(channels: int, samples: int) -> list[Samples]:
-    """Silence as one read-only array that takes no memory until it is used."""
-    return [np.broadcast_to(np.zeros((1, 1), np.float32), (channels, samples))] if samples > 0 else []
+def _zeros(channels: int, hop_samples: int, frames: int) -> Iterator[Samples]:
+    for start in range(0, frames, _ZERO_FRAMES):
+        yield np.zeros((channels, min(_ZERO_FRAMES, frames - start) * hop_samples), np.float32)
