@@ -16,7 +16,7 @@ from test_metrics import noisy, speech_like
 from audiocodec.errors import AudioError, DataError, OutputError, UsageError
 from audiocodec.evaluate import run
 from audiocodec.evaluate.report import Report
-from audiocodec.evaluate.systems import Coded, list_audio, read_mono
+from audiocodec.evaluate.systems import Coded, list_audio, read_mono, token_statistics
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Noise:
         samples, rate = read_mono(source)
         late = np.concatenate([np.zeros(self.delay_samples), noisy(samples, self.snr_db)])
         counts = [np.array([3, 1]), np.array([4])]
-        return Coded(late, rate, 1000, 800, 0.5, 0.25, raw_bytes=1250, frames=4, histograms=counts)
+        return Coded(late, rate, 1000, 800, 0.5, 0.25, 1250, 4, counts, max_delay_s=0.1)
 
 
 @pytest.fixture
@@ -171,3 +171,53 @@ def test_infinite_and_undefined_scores_stay_valid_json(tmp_path: Path) -> None:
     rows = [{"file": "a", "si_sdr": math.inf, "stoi": math.nan}]
     write_report(Report("f", [], [], rows), tmp_path, None, force=False)
     assert json.loads((tmp_path / "files.json").read_text()) == [{"file": "a", "si_sdr": None, "stoi": None}]
+
+
+def test_our_codec_through_real_files(folder: Path, tiny_codec, tmp_path: Path) -> None:
+    metrics = ["stoi", "mel", "si_sdr"]
+    report = run.evaluate_folder(folder, model=tiny_codec, levels=[17, 3], metrics=metrics, out_dir=tmp_path / "out")
+    low, high = report.summary
+    assert [low["setting"], high["setting"]] == ["3 levels", "17 levels"]
+    assert 0 < low["kbps"] < high["kbps"]
+    for row, base in ((low, 3), (high, 17)):
+        levels = tiny_codec.choose_rate(None, base).levels
+        assert row["payload_kbps"] < row["kbps"] <= row["raw_kbps"] * 1.01
+        assert row["saving_percent"] == pytest.approx(100 * (1 - row["kbps"] / row["raw_kbps"]), abs=1.0)
+        assert 0 < row["entropy_bits_per_frame"] <= sum(math.log2(count) for count in levels)
+        assert 0 < row["cvu"] <= 1
+    assert all(abs(row["delay_ms"]) <= 2.0 for row in report.files)
+    assert report.environment["model"]["fingerprint"] == tiny_codec.fingerprint.hex()
+
+
+def test_token_statistics_are_those_of_the_encoder(tiny_codec, tmp_path: Path) -> None:
+    import torch
+
+    speech = speech_like(2.0).astype(np.float32)
+    rate = tiny_codec.choose_rate(None, 9)
+    data = tiny_codec.compress(speech, levels=9)
+    payload, frames, histograms = token_statistics(data, tiny_codec.entropy)
+    tokens = tiny_codec.encode(torch.from_numpy(speech)[None], rate).indices[0].numpy()
+    assert 0 < payload < len(data)
+    assert frames == len(tokens)
+    for dim, count in enumerate(rate.levels):
+        np.testing.assert_array_equal(histograms[dim], np.bincount(tokens[:, dim], minlength=count))
+
+
+def test_a_silent_recording_costs_next_to_nothing_and_has_no_speech_scores(tiny_codec, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silence.wav", np.zeros(48_000), 16_000)
+    report = run.evaluate_folder(tmp_path, model=tiny_codec, levels=[9])
+    (row,) = report.summary
+    assert row["kbps"] < 1.0
+    assert row["pesq_wb"] is None
+    assert row["mel"] == 0.0
+    assert row["cvu"] is None
+
+
+def test_worker_processes_find_the_same(folder: Path, tiny_model: Path) -> None:
+    one, two = (
+        run.evaluate_folder(folder, model=tiny_model, levels=[5], metrics=["mel", "si_sdr"], workers=workers)
+        for workers in (1, 2)
+    )
+    for row in (*one.files, *two.files):
+        del row["encode_seconds"], row["decode_seconds"]
+    assert one.files == two.files

@@ -32,8 +32,6 @@ METRICS: dict[str, Callable[[Samples, Samples, int], float]] = {
     "mel": measures.mel_distance,
     "si_sdr": measures.si_sdr,
 }
-# Longer than the delay of any codec measured here, shorter than a syllable.
-MAX_DELAY_S = 0.1
 
 
 @dataclass
@@ -151,7 +149,7 @@ def _scores(references: dict[int, Samples], coded: Coded, metrics: Sequence[str]
     scores: dict[str, float] = {}
     for rate, reference in references.items():
         decoded = measures.resample(coded.samples, coded.sample_rate, rate)
-        aligned, decoded, delay = measures.align(reference, decoded, round(MAX_DELAY_S * rate))
+        aligned, decoded, delay = measures.align(reference, decoded, round(coded.max_delay_s * rate))
         pairs[rate] = aligned, decoded
         if rate == SPEECH_RATE:
             scores["delay_ms"] = 1000.0 * delay / rate

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.errors import AudioError, DataError
+from audiocodec.errors import AudioError, BitstreamError, DataError
 
 if TYPE_CHECKING:
+    from audiocodec.bitstream import EntropyModel
     from audiocodec.codec import Codec, RateSetting
 
+TRIMMED_DELAY_S = 0.002  # shorter than any pitch period
 Histograms = list[npt.NDArray[np.int64]]  # per dimension of the bottleneck: how often each level was used
 
 
@@ -26,6 +28,9 @@ class Coded:
 
     ``samples`` [samples] at ``sample_rate``; sizes in bytes; times in CPU seconds over all threads.
     ``raw_bytes`` is the size of the same file in ``raw`` mode, ``histograms`` the use of the levels: None for peers.
+    ``max_delay_s`` bounds the search for the best alignment with the original: wide for codecs that do not say what
+    delay they have, narrow for file formats that trim it, whose decoders must not be moved by a pitch period that
+    happens to correlate better.
     """
 
     samples: npt.NDArray[np.float64]
@@ -37,6 +42,7 @@ class Coded:
     raw_bytes: int | None = None
     frames: int | None = None
     histograms: Histograms | None = None
+    max_delay_s: float = TRIMMED_DELAY_S
 
 
 class System(Protocol):
@@ -165,12 +171,43 @@ class Vpc:
         with decoding:
             decode_file(self.model, coded, decoded, force=True)
         samples, sample_rate = read_mono(decoded)
+        data = coded.read_bytes()
+        payload_bytes, frames, histograms = token_statistics(data, self.model.entropy)
         return Coded(
             samples=samples,
             sample_rate=sample_rate,
-            file_bytes=coded.stat().st_size,
-            payload_bytes=coded.stat().st_size,
+            file_bytes=len(data),
+            payload_bytes=payload_bytes,
             encode_seconds=encoding.seconds,
             decode_seconds=decoding.seconds,
             raw_bytes=raw.stat().st_size,
+            frames=frames,
+            histograms=histograms,
         )
+
+
+def token_statistics(data: bytes, entropy: EntropyModel | None) -> tuple[int, int, Histograms]:
+    """From the bytes of a .vpc file: payload bytes, coded frames, and for each dimension how often each level occurs.
+
+    Silence has no tokens and counts nowhere. Raises BitstreamError where the file is damaged.
+    """
+    from audiocodec.bitstream import StreamHeader
+    from audiocodec.bitstream.packet import Kind, Packet, PacketDecoder
+    from audiocodec.bitstream.scanner import PacketScanner
+
+    header, start = StreamHeader.unpack(data)
+    decoder, scanner = PacketDecoder(header, entropy), PacketScanner(header, start)
+    scanner.feed(data[start:])
+    scanner.final = True
+    payload_bytes = frames = 0
+    histograms = [np.zeros(count, np.int64) for count in header.levels]
+    for item in scanner.items():
+        if not isinstance(item, Packet):
+            raise BitstreamError(item.reason, item.position)
+        if item.kind in (Kind.RAW, Kind.RANGE):
+            payload_bytes += len(item.payload)
+            frames += item.frames
+            indices = decoder.indices(item)
+            for dim, histogram in enumerate(histograms):
+                histogram += np.bincount(indices[:, :, dim].ravel(), minlength=len(histogram))
+    return payload_bytes, frames, histograms
