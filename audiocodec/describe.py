@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from audiocodec.errors import ModelError
+from audiocodec.errors import AudioError, BitstreamError, ModelError
 
 if TYPE_CHECKING:
+    from audiocodec.bitstream import StreamHeader
     from audiocodec.codec import Codec
 
 Facts = dict[str, Any]
@@ -21,8 +22,6 @@ def describe_thing(thing: str) -> Facts:
         ModelError: neither a file nor a model.
     """
     if Path(thing).is_file():
-        from audiocodec.describe_file import describe_file
-
         return describe_file(Path(thing))
     if thing.endswith(".vpc"):
         raise ModelError(f"there is no file {thing}, and no model of that name")
@@ -76,6 +75,82 @@ def describe_model(name_or_path: str) -> Facts:
 
 def _parameters(module: Any) -> int:
     return sum(p.numel() for p in module.parameters())
+
+
+def describe_file(path: Path) -> Facts:
+    """What a .vpc file holds. Its packets are checked but not decoded, so its model need not be installed.
+
+    Raises:
+        BitstreamError: it is no .vpc, or its header is damaged.
+        AudioError: it cannot be read.
+    """
+    from audiocodec.bitstream.header import MAX_HEADER, StreamHeader
+
+    try:
+        with open(path, "rb") as file:
+            header, size = StreamHeader.unpack(file.read(MAX_HEADER))
+            file.seek(size)
+            counts = _count_packets(file, header, size)
+    except OSError as error:
+        raise AudioError(f"cannot read {path}: {error.strerror or error}") from None
+    except BitstreamError as error:
+        error.args = (f"{path}: {error}",)
+        raise
+    total, count_bytes = counts.pop("samples"), path.stat().st_size
+    seconds = None if total is None else total / header.source_rate
+    return {
+        "file": str(path),
+        "bytes": count_bytes,
+        "title": header.title,
+        "seconds": seconds,
+        "samples": total,
+        "source_rate_hz": header.source_rate,
+        "channels": header.channels,
+        "kbps": round(count_bytes * 8e-3 / seconds, 3) if seconds else None,
+        "fingerprint": header.fingerprint.hex(),
+        "model": _model_name(header.fingerprint),
+        "model_rate_hz": header.sample_rate,
+        "hop_samples": header.hop_samples,
+        "block_frames": header.block_frames,
+        "mode": header.mode,
+        "levels": list(header.levels),
+        **counts,
+    }
+
+
+def _count_packets(file: BinaryIO, header: StreamHeader, position: int) -> Facts:
+    from audiocodec.bitstream.index import read_end
+    from audiocodec.bitstream.packet import Kind, Packet
+    from audiocodec.bitstream.scanner import PacketScanner
+
+    scanner = PacketScanner(header, position)
+    counts: Facts = {
+        "samples": header.total_samples,
+        "packets": 0,
+        "frames": 0,
+        "silent_frames": 0,
+        "damaged_places": 0,
+    }
+    while not scanner.final:
+        data = file.read(1 << 16)
+        scanner.feed(data)
+        scanner.final = not data
+        for item in scanner.items():
+            if not isinstance(item, Packet):
+                counts["damaged_places"] += 1
+            elif item.kind is Kind.END:
+                counts["samples"] = read_end(item.payload).total_samples
+            else:
+                counts["packets"] += 1
+                counts["frames"] += item.frames
+                counts["silent_frames"] += item.frames if item.kind is Kind.SILENCE else 0
+    return counts
+
+
+def _model_name(fingerprint: bytes) -> str | None:
+    from audiocodec.models import list_models
+
+    return next((m.name for m in list_models() if m.fingerprint == fingerprint.hex()), None)
 
 
 def macs_per_second(codec: Codec) -> dict[str, float]:

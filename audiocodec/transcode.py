@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import IO, TYPE_CHECKING, BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +110,7 @@ def encode_file(
     start = time.perf_counter()
     with AudioReader(source) as reader, OutputFile(target, force) as out:
         encoder = _encoder(codec, rate, mode, packet_frames, reader, live=reader.live and out.live)
-        writer = FileWriter(out, encoder.header, codec.entropy)
+        writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
         resampler = Resampler(reader.sample_rate, codec.sample_rate, reader.channels)
         for block in reader:
             for packet in encoder.push(resampler.push(block)):
@@ -254,10 +254,8 @@ def _named(name: str) -> Iterator[None]:
 def _pieces(decoder: StreamDecoder, stream: _Bytes) -> Iterator[Samples]:
     """The decoded samples, the first once the header is known."""
     for data in stream:
-        piece = decoder.push(data)
-        if decoder.header is not None:
-            yield piece
-    yield decoder.flush()
+        yield from decoder.pieces(data)
+    yield from decoder.final_pieces()
 
 
 def _length(decoder: StreamDecoder, samples_in: int, header: StreamHeader) -> int:
