@@ -26,7 +26,7 @@ def progress_bar(title: str, quiet: bool) -> Iterator[Update]:
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(title, total=None, speed="")
         start = time.monotonic()
 
@@ -46,6 +46,6 @@ def count_bar(title: str, quiet: bool) -> Iterator[Callable[[int, int, str], Non
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total, name: bar.update(task, completed=done, total=total, description=f"{title} {name}")

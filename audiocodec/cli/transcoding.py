@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -22,12 +22,13 @@ from audiocodec.cli.options import (
     set_threads,
 )
 from audiocodec.cli.progress import Update, progress_bar
-from audiocodec.errors import AudiocodecError, UsageError
+from audiocodec.errors import AudiocodecError, BitstreamError, UsageError
 
 if TYPE_CHECKING:
     from audiocodec.transcode import DecodeReport, EncodeReport
 
 VPC = ".vpc"
+R = TypeVar("R")
 _MOST_WARNINGS = 5
 
 _ENCODE_EPILOG = """[bold]Examples[/bold]
@@ -84,13 +85,15 @@ def encode(
     codec = load(model)
     rate = codec.choose_rate(bitrate, levels)
 
-    def work(source: str, target: str, update: Update) -> int:
-        report = encode_file(codec, source, target, rate, mode=mode.value, force=force, progress=update)
+    def work(source: str, target: str, update: Update) -> EncodeReport:
+        return encode_file(codec, source, target, rate, mode=mode.value, force=force, progress=update)
+
+    def tell(report: EncodeReport, target: str) -> int:
         warn(report.problems)
         say(encode_line(report), target, quiet)
         return 0
 
-    run(jobs, work, quiet)
+    run(jobs, work, tell, quiet)
 
 
 def decode(
@@ -126,13 +129,15 @@ def decode(
 
     find_codec = finder(model)
 
-    def work(source: str, target: str, update: Update) -> int:
-        report = decode_file(find_codec, source, target, subtype=subtype, force=force, progress=update)
+    def work(source: str, target: str, update: Update) -> DecodeReport:
+        return decode_file(find_codec, source, target, subtype=subtype, force=force, progress=update)
+
+    def tell(report: DecodeReport, target: str) -> int:
         warn(report.problems)
         say(decode_line(report), target, quiet)
-        return 3 if report.problems else 0
+        return BitstreamError.exit_code if report.problems else 0
 
-    run(jobs, work, quiet)
+    run(jobs, work, tell, quiet)
 
 
 def plan(paths: list[str], out_dir: str | None, suffix: str) -> list[tuple[str, str]]:
@@ -175,7 +180,9 @@ def check_jobs(jobs: list[tuple[str, str]], force: bool) -> None:
         check_output(target, force, source)
 
 
-def run(jobs: list[tuple[str, str]], work: Callable[[str, str, Update], int], quiet: bool) -> None:
+def run(
+    jobs: list[tuple[str, str]], work: Callable[[str, str, Update], R], tell: Callable[[R, str], int], quiet: bool
+) -> None:
     """Do one job after the other; of several, one that fails does not stop the rest.
 
     Raises:
@@ -187,7 +194,8 @@ def run(jobs: list[tuple[str, str]], work: Callable[[str, str, Update], int], qu
         title = source if len(jobs) == 1 else f"{number}/{len(jobs)} {source}"
         try:
             with progress_bar(title, quiet) as update:
-                codes.append(work(source, target, update))
+                report = work(source, target, update)
+            codes.append(tell(report, target))  # once the bar is gone, which takes over both outputs
         except AudiocodecError as error:
             if len(jobs) == 1:
                 raise
