@@ -73,7 +73,9 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[CodecN
         raise ModelError(f"{folder / WEIGHTS} does not fit its config (tensor {odd[0]!r}); reinstall the model")
     for name, value in weights.items():
         if value.shape != wanted[name].shape:
-            raise ModelError(f"{folder / WEIGHTS}: {name} has shape {tuple(value.shape)}, not {tuple(wanted[name].shape)}")
+            raise ModelError(
+                f"{folder / WEIGHTS}: {name} has shape {tuple(value.shape)}, not {tuple(wanted[name].shape)}"
+            )
     net.load_state_dict(weights)
     files = ModelFiles(folder, config, fingerprint(folder), read_rates(folder))
     return net.eval().requires_grad_(False).to(device), files

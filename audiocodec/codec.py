@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from audiocodec import models
 from audiocodec.checkpoint import TABLES, ModelFiles, load_model
 from audiocodec.errors import ModelError, UsageError
+from audiocodec.threads import one_thread
 
 if TYPE_CHECKING:
     from audiocodec.bitstream import EntropyModel, StreamHeader
@@ -129,7 +130,9 @@ class Codec:
             for setting in self.rates:
                 if setting.base_levels == levels:
                     return setting
-            raise UsageError(f"no setting with {levels} levels; there are {', '.join(map(str, self.config.level_settings))}")
+            raise UsageError(
+                f"no setting with {levels} levels; there are {', '.join(map(str, self.config.level_settings))}"
+            )
         wanted = DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps
         fitting = [setting for setting in self.rates if setting.expected_bps <= wanted * 1000]
         if not fitting:
@@ -186,14 +189,16 @@ class Codec:
     def encode_block(self, wave: Tensor, rate: RateSetting, state: Any) -> tuple[Tensor, Any]:
         """One block ``[batch, frames * hop]`` to indices ``[batch, frames, groups]`` and the state after it."""
         detail, levels = self._conditioning(rate, wave.shape[0])
-        latents, state = self.net.encoder.step(wave, detail, state)
-        return self.net.bottleneck.indices(latents, levels), state
+        with one_thread():
+            latents, state = self.net.encoder.step(wave, detail, state)
+            return self.net.bottleneck.indices(latents, levels), state
 
     @torch.inference_mode()
     def decode_block(self, indices: Tensor, rate: RateSetting, state: Any) -> tuple[Tensor, Any]:
         """One block of indices to ``[batch, frames * hop]`` and the state after it."""
         detail, levels = self._conditioning(rate, indices.shape[0])
-        return self.net.decoder.step(self.net.bottleneck.from_indices(indices, levels), detail, state)
+        with one_thread():
+            return self.net.decoder.step(self.net.bottleneck.from_indices(indices, levels), detail, state)
 
     def compress(
         self,
@@ -213,7 +218,9 @@ class Codec:
         from audiocodec.memory import compress
 
         rate = self.choose_rate(bitrate_kbps, levels)
-        return compress(self, np.atleast_2d(np.asarray(waveform, np.float32)), sample_rate or self.sample_rate, rate, mode)
+        return compress(
+            self, np.atleast_2d(np.asarray(waveform, np.float32)), sample_rate or self.sample_rate, rate, mode
+        )
 
     def decompress(self, data: bytes) -> tuple[NDArray[np.float32], int]:
         """The bytes of a .vpc file to ``([channels, samples], sample_rate)``.
@@ -253,7 +260,9 @@ class Codec:
 
     def _check_indices(self, indices: Tensor, rate: RateSetting, frames: int) -> None:
         if indices.ndim != 3 or indices.shape[2] != self.config.dims or indices.shape[1] < frames:
-            raise UsageError(f"indices have shape {tuple(indices.shape)}; expected [batch, {frames}, {self.config.dims}]")
+            raise UsageError(
+                f"indices have shape {tuple(indices.shape)}; expected [batch, {frames}, {self.config.dims}]"
+            )
         limit = torch.tensor(rate.levels, device=indices.device)
         if bool(((indices < 0) | (indices >= limit))[:, :frames].any()):
             raise UsageError("an index lies outside its alphabet")

@@ -130,5 +130,7 @@ class ModelConfig(Strict):
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         if len(self.level_scale) != self.dims:
-            raise ValueError(f"level_scale has {len(self.level_scale)} values, but the model has {self.dims} dimensions")
+            raise ValueError(
+                f"level_scale has {len(self.level_scale)} values, but the model has {self.dims} dimensions"
+            )
         return self

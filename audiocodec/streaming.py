@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from audiocodec.bitstream import End, Event, Frames, Header, Lost, PacketEncoder, Silence, StreamHeader, StreamReader
+from audiocodec.bitstream.index import StreamEnd, end_packet
 from audiocodec.concealment import Concealer
 from audiocodec.errors import UsageError
 
@@ -109,7 +110,7 @@ class StreamEncoder:
         return packets
 
     def flush(self) -> list[bytes]:
-        """Code what is left, and as many frames more as the decoder's delay needs; ends the stream."""
+        """Code what is left, and as many frames more as the decoder's delay needs; no pushing after it."""
         frames_left = self.codec.frames_for(self._samples) - self._frames_done
         packets: list[bytes] = []
         while frames_left > 0:
@@ -121,6 +122,16 @@ class StreamEncoder:
             frames_left -= keep
         self._flushed = True
         return packets + self._emit_coded() + self._emit_silence()
+
+    def end(self, total_samples: int | None = None) -> bytes:
+        """The packet that ends a live stream, after ``flush``; files have theirs from ``FileWriter.close``.
+
+        ``total_samples`` per channel at the source's rate; default: what was pushed, if the rates are equal.
+        """
+        if total_samples is None and self.header.source_rate != self.header.sample_rate:
+            raise UsageError("the source was resampled; say how long it was")
+        total = self._samples if total_samples is None else total_samples
+        return end_packet(self.header, self._next_frame, StreamEnd(total, ()))
 
     @property
     def _frames_done(self) -> int:

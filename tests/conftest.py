@@ -11,6 +11,14 @@ ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_SPEECH = ROOT.parent / "shared" / "eval" / "speech"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def single_thread():
+    """Small blocks on two threads take many times longer on a busy machine than on one."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def tiny_config(**changes):
     from audiocodec.config import ModelConfig
 
@@ -56,12 +64,13 @@ def tiny_net():
 @pytest.fixture(scope="session")
 def tiny_model(tiny_net, tmp_path_factory) -> Path:
     """An untrained model folder with entropy tables fitted to synthetic speech."""
+    from audiocodec.bitstream.fit import FitSettings
     from audiocodec.checkpoint import save_model
     from audiocodec.train.measure import measure_rates
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(folder, tiny_net, tiny_net.config)
-    measure_rates(folder, [speech_like(8.0, seed=seed) for seed in range(4)])
+    measure_rates(folder, [speech_like(8.0, seed=seed) for seed in range(4)], FitSettings(hidden=8, cells=8, steps=200))
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What every bottleneck offers: a training pass, integers, the way back, a penalty and a description of its alphabet."""
+"""What every bottleneck offers: a training pass, integers, the way back, a penalty, a description of its alphabet."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ TARGET_VARIANCE = {"tanh": 0.8225, "normal": 1.0, "sigmoid": 3.29, "laplace": 2.
 class FSP(Bottleneck):
     """Finite scalar perturbation.
 
-    The decoder sees the latent put back on the pre-activation's scale, ``g^-1(p)`` over its target deviation, of about unit
-    variance. The paper hands it ``(p - 1/2) / 0.2887`` instead; undoing the squashing keeps the linear path of
-    ``nn/seanet.py`` linear at high level counts.
+    The decoder sees the latent put back on the pre-activation's scale, ``g^-1(p)`` over its target deviation, of
+    about unit variance. The paper hands it ``(p - 1/2) / 0.2887`` instead; undoing the squashing keeps the linear
+    path of ``nn/seanet.py`` linear at high level counts.
     """
 
     def __init__(self, config: FspConfig) -> None:

@@ -34,6 +34,8 @@ class PitchTracker(nn.Module):
     correlation one period apart. No gradient passes.
     """
 
+    taps: Tensor
+
     def __init__(self, sample_rate: int, hop_samples: int) -> None:
         super().__init__()
         self.stride = max(1, round(sample_rate / _SEARCH_RATE))
@@ -42,7 +44,10 @@ class PitchTracker(nn.Module):
         self.window = round(_WINDOW_SECONDS * self.rate)
         self.shortest, self.longest = int(self.rate / HIGHEST_HZ), math.ceil(self.rate / LOWEST_HZ)
         n = torch.arange(_TAPS, dtype=torch.float64) - (_TAPS - 1) / 2
-        taps = torch.sinc(n * 2 * _CUTOFF_HZ / sample_rate) * torch.hann_window(_TAPS + 2, False, dtype=torch.float64)[1:-1]
+        taps = (
+            torch.sinc(n * 2 * _CUTOFF_HZ / sample_rate)
+            * torch.hann_window(_TAPS + 2, False, dtype=torch.float64)[1:-1]
+        )
         self.register_buffer("taps", (taps / taps.sum()).float(), persistent=False)
 
     @property
@@ -92,6 +97,9 @@ class PitchTracker(nn.Module):
 
 class PulseTrain(nn.Module):
     """Positions ``[batch, frames]`` to the lapped spectrum of a pulse train, ``[batch, stem frames, stem hop]``."""
+
+    basis: Tensor
+    glide: Tensor
 
     def __init__(self, sample_rate: int, stem_hop: int, stem_frames: int) -> None:
         super().__init__()

@@ -39,6 +39,9 @@ DecoderState = tuple[State, ...]
 class Encoder(nn.Module):
     """Waveform ``[batch, samples]`` to latents ``[batch, frames, dims]``, ``samples`` a multiple of the hop."""
 
+    pooling: Tensor
+    spreading: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         bins, stack = config.stem_hop, config.stem_frames
@@ -110,6 +113,9 @@ class Encoder(nn.Module):
 
 class Decoder(nn.Module):
     """Latents ``[batch, frames, dims]`` to a waveform ``[batch, frames * hop]`` that lags by one stem hop."""
+
+    spreading: Tensor
+    noise: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -44,7 +44,7 @@ def measure_rates(
     held, fitted = excerpts[::_HELD_BACK], [e for i, e in enumerate(excerpts) if i % _HELD_BACK]
     if not fitted or not held:
         raise DataError(f"{len(excerpts)} excerpts of {_BATCH_SECONDS} s are too few to fit tables; give more audio")
-    tokens = {}
+    tokens: dict[Sequence[int], Sequence[NDArray[np.int64]]] = {}
     for rate in codec.rates:
         tell(f"encoding {len(fitted)} excerpts at {rate.base_levels} levels")
         tokens[rate.levels] = encode_all(codec, fitted, rate)

@@ -1,6 +1,6 @@
 """From a training run to a model that ships: half-precision weights, entropy tables, rates, and the index.
 
-    python -m audiocodec.train.ship runs/free-speech-16k/model pretrained/speech-16k --data data/free_speech
+python -m audiocodec.train.ship runs/free-speech-16k/model pretrained/speech-16k --data data/free_speech
 """
 
 from __future__ import annotations
