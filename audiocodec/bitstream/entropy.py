@@ -36,12 +36,14 @@ SLOW_SHIFT = 3  # the slow average moves by an eighth of the difference a frame
 OUTPUT_SHIFT = 25  # fraction bits of the network's outputs, whose unit is one table cell
 _LAYOUT = {
     "levels": (np.uint16, "settings groups"),
+    "relative": (np.uint8, "settings groups"),
     "history": (np.int16, "three groups hidden"),
     "current": (np.int16, "two groups hidden"),
     "readout": (np.int16, "two groups hidden"),
     "hidden_bias": (np.int32, "settings hidden"),
     "start_bias": (np.int32, "hidden"),
     "output_bias": (np.int32, "settings two groups"),
+    "start_output_bias": (np.int32, "two groups"),
     "density": (np.uint16, "cells cells bins"),
 }
 _LIMITS = {"settings": 256, "groups": 256, "hidden": 1024, "cells": 256, "bins": 1024}
@@ -72,18 +74,21 @@ def spread_average(spread: Ints) -> Ints:
 class EntropyModel:
     """Integer tables for several rate settings of one codec; the arrays' meaning is in SPEC.md, section 7.
 
-    ``levels [settings, groups]``, ``history [3, groups, hidden]``, ``current [2, groups, hidden]``,
+    ``levels`` and ``relative [settings, groups]``, ``history [3, groups, hidden]``, ``current [2, groups, hidden]``,
     ``readout [2, groups, hidden]``, ``hidden_bias [settings, hidden]``, ``start_bias [hidden]``,
-    ``output_bias [settings, 2, groups]``, ``density [cells, cells, bins]``. Raises ModelError when they do not fit.
+    ``output_bias [settings, 2, groups]``, ``start_output_bias [2, groups]``, ``density [cells, cells, bins]``.
+    Raises ModelError when they do not fit together.
     """
 
     levels: npt.NDArray[np.uint16]
+    relative: npt.NDArray[np.uint8]
     history: npt.NDArray[np.int16]
     current: npt.NDArray[np.int16]
     readout: npt.NDArray[np.int16]
     hidden_bias: npt.NDArray[np.int32]
     start_bias: npt.NDArray[np.int32]
     output_bias: npt.NDArray[np.int32]
+    start_output_bias: npt.NDArray[np.int32]
     density: npt.NDArray[np.uint16]
 
     def __post_init__(self) -> None:
@@ -147,6 +152,8 @@ def _check_shapes(model: EntropyModel) -> None:
 def _check_values(model: EntropyModel) -> None:
     if model.levels.min() < 1 or model.levels.max() > MAX_LEVELS:
         raise ModelError(f"entropy tables name a level count outside 1 to {MAX_LEVELS}")
+    if model.relative.max() > 1:
+        raise ModelError("entropy tables mark groups as relative by something else than 0 and 1")
     if (model.density.sum(axis=2, dtype=np.int64) != TOTAL).any():
         raise ModelError(f"an entropy table's density does not sum to {TOTAL}")
     weights = np.abs(model.history.astype(np.int64)).sum(axis=(0, 1))
@@ -155,7 +162,7 @@ def _check_values(model: EntropyModel) -> None:
     hidden += np.abs(model.hidden_bias.astype(np.int64)).max(axis=0)
     # Python integers: the bound itself must not overflow on hostile tables.
     readout = np.abs(model.readout.astype(np.int64)).max(axis=(0, 1)).tolist()
-    if sum(a * b for a, b in zip(hidden.tolist(), readout, strict=True)) + (1 << 31) >= 1 << 53:
+    if sum(a * b for a, b in zip(hidden.tolist(), readout, strict=True)) + (1 << 32) >= 1 << 53:
         raise ModelError("entropy tables have weights too large for exact arithmetic")
 
 
@@ -164,14 +171,16 @@ class SymbolCoder:
 
     def __init__(self, model: EntropyModel, setting: int) -> None:
         self.levels: tuple[int, ...] = model.settings[setting]
-        self._coded = [group for group, count in enumerate(self.levels) if count > 1]
+        self._present = [group for group, count in enumerate(self.levels) if count > 1]
         self._features = symbol_features(self.levels)
+        self._relative = model.relative[setting] != 0
         groups, hidden = model.history.shape[1:]
         self._history: Floats = model.history.astype(np.float64).reshape(3 * groups, hidden)
         self._bias: Floats = model.hidden_bias[setting].astype(np.float64)
         self._start: Floats = self._bias + model.start_bias
         self._readout: Floats = model.readout.astype(np.float64).transpose(1, 0, 2).copy()
         self._offset: Floats = model.output_bias[setting].astype(np.float64).T.copy()
+        self._start_offset: Floats = self._offset + model.start_output_bias.T
         # What each index of a group adds to the hidden sums: [levels, hidden].
         self._steps: list[Floats] = [
             table.astype(np.float64) @ model.current[:, group].astype(np.float64)
@@ -191,18 +200,23 @@ class SymbolCoder:
 
     def encode(self, indices: Ints) -> bytes:
         """Code a whole packet. The coder starts afresh in each: the first frame has no history."""
+        return encode_intervals(self.intervals(indices))
+
+    def intervals(self, indices: Ints) -> list[tuple[int, int]]:
+        """Where each symbol lies in its frequency table, in coding order: (cumulative frequency, frequency)."""
         channels = range(indices.shape[1])
         cells = np.stack([self._packet_cells(indices[:, channel]) for channel in channels], axis=1)
-        return encode_intervals(self._intervals(indices, cells))
-
-    def _intervals(self, indices: Ints, cells: Ints) -> list[tuple[int, int]]:
-        groups = [(group, self._rows[self.levels[group]], self.levels[group]) for group in self._coded]
+        middle, count = np.array(self.levels) // 2, np.array(self.levels)
+        changes = indices.copy()
+        changes[1:] = (indices[1:] - indices[:-1] + middle) % count
+        coded = np.where(self._relative, changes, indices)
+        groups = [(group, self._rows[self.levels[group]], self.levels[group]) for group in self._present]
         width = len(self.levels)
         intervals = []
-        flat = zip(indices.reshape(-1, width).tolist(), cells.reshape(-1, width).tolist(), strict=True)
+        flat = zip(coded.reshape(-1, width).tolist(), cells.reshape(-1, width).tolist(), strict=True)
         for symbols, row in flat:
-            for group, known, count in groups:
-                table = known.get(row[group]) or self.cumulative(row[group], count)
+            for group, known, levels in groups:
+                table = known.get(row[group]) or self.cumulative(row[group], levels)
                 symbol = symbols[group]
                 start = table[symbol]
                 intervals.append((start, table[symbol + 1] - start))
@@ -218,8 +232,10 @@ class SymbolCoder:
         hidden = context @ self._history + self._bias
         hidden[0] = self._start
         cells = np.zeros((frames, groups), dtype=np.int64)
-        for group in self._coded:
-            outputs = np.maximum(hidden, 0.0) @ self._readout[group].T + self._offset[group]
+        for group in self._present:
+            outputs = np.maximum(hidden, 0.0) @ self._readout[group].T
+            outputs[:1] += self._start_offset[group]
+            outputs[1:] += self._offset[group]
             at = np.clip(outputs.astype(np.int64) >> OUTPUT_SHIFT, 0, self._cells - 1)
             cells[:, group] = at[:, 0] * self._cells + at[:, 1]
             hidden += self._steps[group][indices[:, group]]
@@ -232,28 +248,34 @@ class SymbolCoder:
         indices = np.zeros((frames, channels, groups), dtype=np.int64)
         slow = np.zeros((channels, groups), dtype=np.int64)
         features = np.zeros((channels, 2, groups), dtype=np.int64)
-        hidden = np.repeat(self._start[None], channels, axis=0)
+        hidden, offset = np.repeat(self._start[None], channels, axis=0), self._start_offset
+        known = [[count // 2 for count in self.levels] for _ in range(channels)]
         for frame in range(frames):
             if frame:
                 slow += features[:, 1] - (slow >> SLOW_SHIFT)
                 context = np.concatenate([features.reshape(channels, -1), slow >> SLOW_SHIFT], axis=1)
-                hidden = context.astype(np.float64) @ self._history + self._bias
+                hidden, offset = context.astype(np.float64) @ self._history + self._bias, self._offset
             for channel in range(channels):
-                symbols = self._decode_row(decoder, hidden[channel])
+                symbols = known[channel] = self._decode_row(decoder, hidden[channel], offset, known[channel])
                 indices[frame, channel] = symbols
-                for group in self._coded:
+                for group in self._present:
                     features[channel, :, group] = self._features[group][symbols[group]]
         decoder.finish()
         return indices
 
-    def _decode_row(self, decoder: RangeDecoder, hidden: Floats) -> list[int]:
+    def _decode_row(self, decoder: RangeDecoder, hidden: Floats, offset: Floats, before: list[int]) -> list[int]:
         symbols = [0] * len(self.levels)
         top = self._cells - 1
-        for group in self._coded:
-            first, second = (self._readout[group] @ np.maximum(hidden, 0.0) + self._offset[group]).tolist()
+        for group in self._present:
+            outputs = np.dot(self._readout[group], np.maximum(hidden, 0.0))
+            outputs += offset[group]
+            first, second = outputs.tolist()
             first, second = int(first) >> OUTPUT_SHIFT, int(second) >> OUTPUT_SHIFT
             cell = min(max(first, 0), top) * self._cells + min(max(second, 0), top)
-            symbol = decoder.symbol(self.cumulative(cell, self.levels[group]))
+            count = self.levels[group]
+            symbol = decoder.symbol(self._rows[count].get(cell) or self.cumulative(cell, count))
+            if self._relative[group]:
+                symbol = (symbol + before[group] - count // 2) % count
             symbols[group] = symbol
             hidden += self._steps[group][symbol]
         return symbols

@@ -16,6 +16,7 @@ Ints = npt.NDArray[np.int64]
 _CENTRES = np.linspace(-2.2, 2.2, 17)
 _WIDTHS = np.exp(np.linspace(-2.2, 1.0, 17))
 UNITS = len(_CENTRES) - 1
+_TABLE_SYMBOLS = 3000
 
 
 def initial_parameters(settings: int, groups: int, hidden: int, bins: int, rng: np.random.Generator) -> Params:
@@ -31,6 +32,7 @@ def initial_parameters(settings: int, groups: int, hidden: int, bins: int, rng: 
         "readout": rng.normal(0, 0.02, (groups, hidden, 2)),
         "hidden_bias": np.zeros((settings, hidden)),
         "start_bias": np.zeros(hidden),
+        "start_output_bias": np.zeros((groups, 2)),
         "output_bias": np.broadcast_to(offset, (settings, groups, 2)),
         "logits": np.log(density * 0.99 + 0.01 / bins).reshape(-1, bins),
     }
@@ -40,7 +42,7 @@ def initial_parameters(settings: int, groups: int, hidden: int, bins: int, rng: 
 def code_length(
     params: Params,
     setting: int,
-    symbols: Ints,
+    coded: Ints,
     context: F32,
     current: F32,
     start: F32,
@@ -49,35 +51,38 @@ def code_length(
 ) -> tuple[float, Params]:
     """Mean bits a symbol over a batch, and the gradients of its natural-log twin.
 
-    ``symbols [n, groups]``, ``context [n, 3 * groups]``, ``current [n, groups, 2]``, ``start [n]``.
+    ``coded [n, groups]`` (indices, or their changes in relative groups), ``context [n, 3 * groups]``,
+    ``current [n, groups, 2]``, ``start [n]``.
     """
     sums = context @ params["history"] + params["hidden_bias"][setting] + start[:, None] * params["start_bias"]
     groups = len(levels)
-    coded = [group for group in range(groups) if levels[group] > 1]
-    if not coded:
+    present = [group for group in range(groups) if levels[group] > 1]
+    if not present:
         return 0.0, {name: np.zeros_like(value) for name, value in params.items()}
-    outputs = np.empty((len(symbols), len(coded), 2), dtype=np.float32)
+    outputs = np.empty((len(coded), len(present), 2), dtype=np.float32)
     hiddens = []
-    for place, group in enumerate(coded):
+    for place, group in enumerate(present):
         hidden = np.maximum(sums, 0)
         hiddens.append(hidden)
         outputs[:, place] = hidden @ params["readout"][group] + params["output_bias"][setting, group]
         sums = sums + current[:, group] @ params["current"][group]
-    counts = np.broadcast_to(np.array([levels[group] for group in coded]), outputs.shape[:2])
+    outputs += start[:, None, None] * params["start_output_bias"][present]
+    counts = np.broadcast_to(np.array([levels[group] for group in present]), outputs.shape[:2])
     loss, d_outputs, d_logits = _table_loss(
-        params["logits"], outputs.reshape(-1, 2), symbols[:, coded].reshape(-1), counts.reshape(-1), gradients
+        params["logits"], outputs.reshape(-1, 2), coded[:, present].reshape(-1), counts.reshape(-1), gradients
     )
-    bits = loss / float(np.log(2)) * len(coded) / groups
+    bits = loss / float(np.log(2)) * len(present) / groups
     if not gradients:
         return bits, {}
     result = {name: np.zeros_like(value) for name, value in params.items() if name != "logits"} | {"logits": d_logits}
     d_out = d_outputs.reshape(outputs.shape)
     d_sums = np.zeros_like(sums)
-    for place, group in reversed(list(enumerate(coded))):
+    for place, group in reversed(list(enumerate(present))):
         result["current"][group] = current[:, group].T @ d_sums
         result["readout"][group] = hiddens[place].T @ d_out[:, place]
         result["output_bias"][setting, group] = d_out[:, place].sum(axis=0)
         d_sums += (d_out[:, place] @ params["readout"][group].T) * (hiddens[place] > 0)
+    result["start_output_bias"][present] = np.tensordot(start, d_out, axes=1)
     result["history"] = context.T @ d_sums
     result["hidden_bias"][setting] = d_sums.sum(axis=0)
     result["start_bias"] = start @ d_sums
@@ -114,14 +119,17 @@ def _table_loss(logits: F32, outputs: F32, symbols: Ints, counts: Ints, gradient
     across = values[1] - values[0]
     d_outputs[:, 1] = ((across + (values[3] - values[2] - across) * down) * d_mixed).sum(axis=1)
     d_outputs *= (outputs == at) | ((outputs < at) == (d_outputs < 0))  # outside the grid, only steps back into it
-    weights = np.zeros((len(rows), len(logits)), dtype=np.float32)
+    # A part of the symbols is enough for the table, which few parameters share; drawn anew by the batch's own order.
+    few = rows[:: max(1, len(rows) // _TABLE_SYMBOLS)]
+    down, right, corner = down[few], right[few], corner[few]
+    weights = np.zeros((len(few), len(logits)), dtype=np.float32)
     for step, weight in zip(
         (0, 1, UNITS + 1, UNITS + 2),
         ((1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right),
         strict=True,
     ):
-        weights[rows, corner + step] = weight[:, 0]
-    return loss, d_outputs, weights.T @ d_mixed
+        weights[np.arange(len(few)), corner + step] = weight[:, 0]
+    return loss, d_outputs, weights.T @ d_mixed[few] * np.float32(len(rows) / len(few))
 
 
 def grid_density(logits: F32, cells: int) -> npt.NDArray[np.float64]:
