@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -103,6 +104,7 @@ class ModelConfig(Strict):
     expansion: int = Field(2, ge=1)
     noise_frames: int = Field(61, ge=1, description="period of the decoder's fixed noise, token frames; prime")
     level_scale: tuple[float, ...] = Field(..., description="levels of each dimension over the base level count")
+    level_offset: tuple[float, ...] = Field((), description="added to scale times base; empty: zeros")
     level_settings: tuple[int, ...] = Field((3, 5, 7, 9, 13, 17, 25, 33), description="base level counts on offer")
     max_levels: int = Field(64, ge=2, le=65535)
     file_block_frames: int = Field(16, ge=1, le=255, description="frames computed at once for files")
@@ -125,12 +127,17 @@ class ModelConfig(Strict):
 
     def levels(self, base: int) -> tuple[int, ...]:
         """Level count of each dimension at base level count ``base``; 1 means that the dimension is absent."""
-        return tuple(max(1, min(self.max_levels, int(base * s + 0.5))) for s in self.level_scale)
+        pairs = zip(self.level_scale, self.offsets, strict=True)
+        return tuple(max(1, min(self.max_levels, math.floor(base * s + o + 0.5))) for s, o in pairs)
+
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """``level_offset``, zeros where it is empty."""
+        return self.level_offset or (0.0,) * len(self.level_scale)
 
     @model_validator(mode="after")
     def _check(self) -> ModelConfig:
-        if len(self.level_scale) != self.dims:
-            raise ValueError(
-                f"level_scale has {len(self.level_scale)} values, but the model has {self.dims} dimensions"
-            )
+        for name, values in (("level_scale", self.level_scale), ("level_offset", self.offsets)):
+            if len(values) != self.dims:
+                raise ValueError(f"{name} has {len(values)} values, but the model has {self.dims} dimensions")
         return self
