@@ -6,8 +6,8 @@
     rates.json            measured bits per second of each rate setting (optional)
     CARD.md               data, licences, training, results
 
-A model is identified by its fingerprint: eight bytes of a SHA-256 over config, weights and tables. A name can come to mean
-something else; a fingerprint cannot.
+A model is identified by its fingerprint: eight bytes of a SHA-256 over config, weights and tables. A name can come to
+mean something else; a fingerprint cannot.
 """
 
 from __future__ import annotations
@@ -73,9 +73,8 @@ def load_model(folder: Path, device: str | torch.device = "cpu") -> tuple[CodecN
         raise ModelError(f"{folder / WEIGHTS} does not fit its config (tensor {odd[0]!r}); reinstall the model")
     for name, value in weights.items():
         if value.shape != wanted[name].shape:
-            raise ModelError(
-                f"{folder / WEIGHTS}: {name} has shape {tuple(value.shape)}, not {tuple(wanted[name].shape)}"
-            )
+            found, expected = tuple(value.shape), tuple(wanted[name].shape)
+            raise ModelError(f"{folder / WEIGHTS}: {name} has shape {found}, not {expected}; reinstall the model")
     net.load_state_dict(weights)
     files = ModelFiles(folder, config, fingerprint(folder), read_rates(folder))
     return net.eval().requires_grad_(False).to(device), files
@@ -123,7 +122,7 @@ def fingerprint(folder: Path) -> bytes:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write to a temporary file in the same folder, flush to disk, rename: a reader sees the old file or the new one."""
+    """Write to a temporary file beside ``path``, flush to disk, rename: a reader sees the old file or the new one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -48,7 +48,9 @@ def list_models() -> list[InstalledModel]:
             entries = json.loads((folder / "index.json").read_text(encoding="utf-8"))["models"]
             for entry in entries:
                 name = str(entry["name"])
-                model = InstalledModel(name, folder / name, str(entry["fingerprint"]), str(entry.get("description", "")))
+                model = InstalledModel(
+                    name, folder / name, str(entry["fingerprint"]), str(entry.get("description", ""))
+                )
                 found.setdefault(name, model)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{folder / 'index.json'} is damaged ({error}); reinstall audiocodec") from None

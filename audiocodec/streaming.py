@@ -247,7 +247,8 @@ class StreamDecoder:
         return self._codec.entropy if header.mode == "range" else None
 
     def _reset(self) -> None:
-        assert self.header and self._codec
+        assert self.header is not None
+        assert self._codec is not None
         self._state: Any = self._codec.net.decoder.initial_state(self.header.channels)
         self._last: NDArray[Any] | None = None
 
@@ -300,7 +301,8 @@ class StreamDecoder:
 
     def _silence(self, frames: int) -> Iterator[Samples]:
         """The tail of what came before, then zeros; the state returns to its beginning."""
-        assert self.header and self._codec
+        assert self.header is not None
+        assert self._codec is not None
         hop, channels = self.header.hop_samples, self.header.channels
         first = np.zeros((channels, hop), np.float32)
         if self._last is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,7 @@ def pooling(bands: int, bins: int, sample_rate: int) -> Tensor:
     """``[bins, bands]``: the mean power of each band is ``power @ pooling``."""
     edges = band_edges(bands, bins, sample_rate)
     matrix = torch.zeros(bins, bands)
-    for band, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+    for band, (low, high) in enumerate(pairwise(edges)):
         matrix[low:high, band] = 1.0 / (high - low)
     return matrix
 
@@ -33,7 +35,7 @@ def pooling(bands: int, bins: int, sample_rate: int) -> Tensor:
 def spreading(bands: int, bins: int, sample_rate: int) -> Tensor:
     """``[bands, bins]``: log band levels interpolated linearly between band centres."""
     edges = band_edges(bands, bins, sample_rate)
-    centres = torch.tensor([(a + b - 1) / 2 for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    centres = torch.tensor([(a + b - 1) / 2 for a, b in pairwise(edges)])
     position = torch.arange(bins, dtype=torch.float32).clamp(centres[0], centres[-1])
     right = torch.searchsorted(centres, position).clamp(1, bands - 1)
     weight = (position - centres[right - 1]) / (centres[right] - centres[right - 1])

@@ -2,8 +2,8 @@
 
 The envelope of a token frame and its flattened spectrum are each given the directions of greatest variance
 (Karhunen-Loeve transform), scaled so that the latents start with the variance that the bottleneck wants. What these
-directions miss of the spectrum's energy sets the gate of the decoder's noise, so that the energy of each bin is right before
-training begins.
+directions miss of the spectrum's energy sets the gate of the decoder's noise, so that the energy of each bin is right
+before training begins.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def hearing_weight(bins: int, sample_rate: int) -> Tensor:
 
 
 def _klt(rows: Tensor, weights: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The ``count`` greatest eigenvalues of the weighted covariance of ``rows``, and their vectors ``[columns, count]``."""
+    """The ``count`` greatest eigenvalues of the weighted covariance of ``rows``; their vectors ``[columns, count]``."""
     covariance = (rows * weights[:, None]).double().T @ rows.double() / weights.double().sum()
     values, vectors = torch.linalg.eigh(covariance)
     return values.flip(0)[:count].float().clamp(min=1e-8), vectors.flip(1)[:, :count].float()

@@ -54,7 +54,8 @@ class CodecNet(nn.Module):
     def levels_of(self, base: Tensor) -> Tensor:
         """Base level counts ``[batch]`` to the level count of each dimension, ``[batch, dims]``."""
         # In float64, as ModelConfig.levels: training and inference must agree at every half.
-        scale, offset = torch.tensor([self.config.level_scale, self.config.offsets], dtype=torch.float64).to(base.device)
+        pair = torch.tensor([self.config.level_scale, self.config.offsets], dtype=torch.float64)
+        scale, offset = pair.to(base.device)
         levels = torch.floor(base[:, None] * scale + offset + 0.5).to(torch.int64)
         return levels.clamp(1, self.config.max_levels)
 

@@ -178,7 +178,7 @@ class Decoder(nn.Module):
         return wave, ((position,), frame_state, stem_state, tail, pulse_state)
 
     def linear(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The linear path at the stem's frame rate: log band powers, strength of the pitch (centred), flattened MDCT."""
+        """The linear path at the stem's frame rate: log band powers, strength of the pitch, flattened MDCT."""
         rows = latents @ self.envelope_out + self.envelope_mean
         shape = rearrange(latents @ self.shape_out, "b t (s c) -> b (t s) c", s=self.stack)
         if not self.linear_path:

@@ -28,7 +28,7 @@ def lapped_basis(hop: int, sine: bool = False) -> Tensor:
 
 
 class Analysis(nn.Module):
-    """Waveform ``[batch, samples]`` to stem frames ``[batch, samples / hop, 2 * hop]``, the window reaching one hop back."""
+    """Waveform ``[batch, samples]`` to stem frames ``[batch, samples / hop, 2 * hop]``; windows reach one hop back."""
 
     def __init__(self, hop: int, learnt: bool = False) -> None:
         super().__init__()

@@ -89,7 +89,7 @@ class ReconstructionLoss(nn.Module):
 
 
 def mel_matrix(window: int, bands: int, sample_rate: int) -> Tensor:
-    """Triangular mel filters over power, ``[window / 2 + 1, bands]``, each summing to 1; empty ones take their nearest bin."""
+    """Triangular mel filters over power, ``[window / 2 + 1, bands]``, each summing to 1; empty ones take a nearest bin."""
     top = 2595.0 * math.log10(1 + sample_rate / 1400.0)
     edges = 700.0 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595.0) - 1)
     bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
