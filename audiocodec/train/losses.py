@@ -83,13 +83,13 @@ class ReconstructionLoss(nn.Module):
             parts["compressed"] = (estimate["compressed"] - target["compressed"]).square().mean() / norm
             parts["complex_compressed"] = 2 * (estimate["complex"] - target["complex"]).square().mean() / norm
         if "amplitude" in target:
-            error = (estimate["amplitude"] - target["amplitude"]).square().sum(dim=(1, 2)).sqrt()
+            error = (estimate["amplitude"] - target["amplitude"]).square().sum(dim=(1, 2)).add(1e-12).sqrt()
             parts["convergence"] = (error / target["amplitude"].square().sum(dim=(1, 2)).sqrt()).mean()
         return parts
 
 
 def mel_matrix(window: int, bands: int, sample_rate: int) -> Tensor:
-    """Triangular mel filters over power, ``[window / 2 + 1, bands]``, each summing to 1; empty ones take a nearest bin."""
+    """Triangular mel filters over power, ``[window / 2 + 1, bands]``, each summing to 1; empty ones take one bin."""
     top = 2595.0 * math.log10(1 + sample_rate / 1400.0)
     edges = 700.0 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595.0) - 1)
     bins = torch.linspace(0, sample_rate / 2, window // 2 + 1, dtype=torch.float64)[:, None]
