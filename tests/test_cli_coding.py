@@ -19,11 +19,13 @@ import torch
 from conftest import tiny_config
 
 from audiocodec.audio import FORMATS, AudioReader
+from audiocodec.bitstream import PacketEncoder
 from audiocodec.checkpoint import save_model
 from audiocodec.cli import main
 from audiocodec.codec import Codec, load
 from audiocodec.errors import BitstreamError, OutputError
 from audiocodec.nn.model import CodecNet
+from audiocodec.streaming import StreamDecoder, StreamEncoder
 from audiocodec.transcode import decode_file, encode_file
 
 RATES = [8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000, 176400, 192000]
@@ -496,3 +498,14 @@ def test_the_library_refuses_what_the_command_refuses(codec: Codec, tmp_path: Pa
     source = wav(tmp_path / "a.wav", tone(100))
     with pytest.raises(OutputError, match="input itself"):
         encode_file(codec, source, source, codec.rates[0], force=True)
+
+
+def test_hours_of_silence_in_a_few_bytes_are_given_out_a_little_at_a_time(codec: Codec) -> None:
+    encoder = StreamEncoder(codec, codec.rates[0], 1, "raw")
+    packets = PacketEncoder(encoder.header).silence(0, 50 * 3600)
+    assert len(packets) < 200
+    decoder = StreamDecoder(codec)
+    sizes = [piece.shape[1] for piece in decoder.pieces(encoder.header.pack() + packets)]
+    sizes += [piece.shape[1] for piece in decoder.final_pieces()]
+    assert sum(sizes) == 3600 * 16000 - codec.delay_samples
+    assert max(sizes) <= 2 * 16000
