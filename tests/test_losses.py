@@ -22,7 +22,7 @@ def test_the_original_has_no_loss_and_more_noise_has_more(loss, speech):
     torch.manual_seed(0)
     noise = torch.randn_like(speech) * speech.std()
     totals = [loss(speech + gain * noise, speech)[0].item() for gain in (0.0, 0.01, 0.1, 1.0)]
-    assert totals[0] == pytest.approx(0.0, abs=1e-6)
+    assert totals[0] == pytest.approx(0.0, abs=1e-4)
     assert totals == sorted(totals)
     assert totals[1] > 0.01
 
