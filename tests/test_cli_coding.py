@@ -423,14 +423,13 @@ def limited(megabytes: float, *arguments: str) -> subprocess.CompletedProcess[st
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac"])
-def test_a_full_disk_leaves_nothing(model: str, tmp_path: Path, suffix: str) -> None:
+def test_a_full_disk_leaves_nothing(model: str, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, (64000, 1))
     source = str(wav(tmp_path / "a.wav", noise))
     assert main(["encode", source, "-m", model, "-l", "3"]) == 0
-    result = limited(0.03, "decode", str(tmp_path / "a.vpc"), str(tmp_path / f"b{suffix}"), "-m", model)
+    result = limited(0.03, "decode", str(tmp_path / "a.vpc"), str(tmp_path / "b.wav"), "-m", model)
     assert (result.returncode, result.stdout) == (6, "")
-    assert result.stderr.startswith(f"error: cannot write {tmp_path / f'b{suffix}'}: ")
+    assert result.stderr.startswith(f"error: cannot write {tmp_path / 'b.wav'}: ")
     result = limited(0.0005, "encode", source, str(tmp_path / "b.vpc"), "-m", model, "-l", "17")
     assert result.returncode == 6, result.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.vpc", "a.wav"]
