@@ -110,7 +110,10 @@ def fingerprint(folder: Path) -> bytes:
     Raises:
         ModelError: config or weights are missing or damaged.
     """
-    digest = hashlib.sha256(json.dumps(read_config(folder).model_dump(mode="json"), sort_keys=True).encode())
+    read_config(folder)
+    # The settings as stored, not as read: a default that a later version adds must not change what a file names.
+    stored = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    digest = hashlib.sha256(json.dumps(stored, sort_keys=True).encode())
     weights = _read_weights(folder / WEIGHTS, as_stored=True)
     for name in sorted(weights):
         value = weights[name]
