@@ -120,7 +120,7 @@ def test_opus_over_a_folder_writes_tables_that_read_back(folder: Path, tmp_path:
     pytest.importorskip("av")
     soundfile.write(folder / "empty.wav", np.zeros(0), 16_000)
     (folder / "lies.wav").write_bytes(b"this is not audio at all")
-    out, table, seen = tmp_path / "out", tmp_path / "table.md", []
+    out, table, seen = tmp_path / "out", tmp_path / "out" / "table.md", []
     report = run.evaluate_folder(
         folder,
         peers=["opus:6,16"],

@@ -139,16 +139,15 @@ def check_outputs(out_dir: str | Path | None, markdown: str | Path | None, force
     Raises:
         OutputError: something exists and ``force`` is not set, or the folder cannot be made.
     """
-    if markdown is not None:
+    if out_dir is not None:
+        try:
+            Path(out_dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot create the folder {out_dir}: {error.strerror}") from None
+        for name in RESULT_FILES:
+            check_output(Path(out_dir) / name, force)
+    if markdown is not None:  # after the folder, which may be the one that the table goes to
         check_output(markdown, force)
-    if out_dir is None:
-        return
-    try:
-        Path(out_dir).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot create the folder {out_dir}: {error.strerror}") from None
-    for name in RESULT_FILES:
-        check_output(Path(out_dir) / name, force)
 
 
 def write_report(report: Report, out_dir: str | Path | None, markdown: str | Path | None, force: bool) -> None:
