@@ -125,14 +125,14 @@ def test_reserved_bits_are_checked() -> None:
 def test_text_mode_is_named_as_the_cause() -> None:
     with pytest.raises(BitstreamError, match="line endings"):
         StreamHeader.unpack(make_header().pack().replace(b"\r\n", b"\n"))
-    with pytest.raises(BitstreamError, match="not a .vpc"):
+    with pytest.raises(BitstreamError, match=r"not a \.vpc"):
         StreamHeader.unpack(b"RIFF....WAVEfmt ")
     assert len(MAGIC) == 8
 
 
 def test_a_reader_does_not_wait_for_a_header_that_cannot_be() -> None:
     reader = StreamReader(lambda header: None)
-    with pytest.raises(BitstreamError, match="not a .vpc"):
+    with pytest.raises(BitstreamError, match=r"not a \.vpc"):
         reader.push(b"R")
     reader = StreamReader(lambda header: None)
     with pytest.raises(BitstreamError, match="more than a header"):

@@ -91,6 +91,11 @@ def test_overhead_of_packets() -> None:
     assert len(PacketEncoder(HEADER).silence(10000, 100)) == 7
 
 
+def test_range_pays_and_is_what_these_streams_use() -> None:
+    assert len(STREAM) < 0.95 * len(make_file(make_header(mode="raw"), TOKENS))
+    assert STREAM[START + 1] & 3 == Kind.RANGE
+
+
 def test_range_never_costs_more_than_raw() -> None:
     rng = np.random.default_rng(1)
     tokens = rng.integers(0, LEVELS, (200, 1, 5))  # nothing to predict

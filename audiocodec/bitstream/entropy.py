@@ -244,6 +244,12 @@ class SymbolCoder:
     def decode(self, data: bytes, frames: int, channels: int) -> Ints:
         """Undo :meth:`encode`: indices [frames, channels, groups]. Raises BitstreamError when the bytes are no code."""
         decoder = RangeDecoder(data)
+        indices = self.read(decoder, frames, channels)
+        decoder.finish()
+        return indices
+
+    def read(self, decoder: RangeDecoder, frames: int, channels: int) -> Ints:
+        """The next frames of a code: indices [frames, channels, groups], the first frame without history."""
         groups = len(self.levels)
         indices = np.zeros((frames, channels, groups), dtype=np.int64)
         slow = np.zeros((channels, groups), dtype=np.int64)
@@ -260,7 +266,6 @@ class SymbolCoder:
                 indices[frame, channel] = symbols
                 for group in self._present:
                     features[channel, :, group] = self._features[group][symbols[group]]
-        decoder.finish()
         return indices
 
     def _decode_row(self, decoder: RangeDecoder, hidden: Floats, offset: Floats, before: list[int]) -> list[int]:

@@ -3,7 +3,7 @@
 The network and the density table are trained together by gradient descent on the code length itself. While training,
 the table is a coarse grid of logits, interpolated bilinearly, which keeps it smooth: over-fitted tables cost bits. A
 tenth of the sequences is held out; the state that codes *them* in the fewest bits is the one that is kept, and since
-training starts from uniform densities, the result is never worse on them than no model at all.
+training starts from uniform densities, the result is never worse on them than no model at all but for rounding.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ Ints = npt.NDArray[np.int64]
 # The table's grid while training: densities at 17 x 17 points, bilinear in the logits between them. They begin as
 # normal distributions of the normal score with these centres and standard deviations.
 _CENTRES = np.linspace(-2.2, 2.2, 17)
-_WIDTHS = np.exp(np.linspace(-2.2, 1.0, 17))
+_WIDTHS = np.exp(np.linspace(-3.2, 1.0, 17))
 UNITS = len(_CENTRES) - 1
 _TABLE_SYMBOLS = 3000
 
