@@ -40,7 +40,7 @@ class RateSetting:
     raw_bps: float
     """Bits a second before entropy coding."""
     expected_bps: float
-    """Written bits a second to expect of speech in files; ``raw_bps`` where the model was not measured."""
+    """Written bits a second that three quarters of speech files stay below; ``raw_bps`` where none were measured."""
 
 
 @dataclass(frozen=True)

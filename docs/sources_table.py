@@ -1,6 +1,6 @@
 """The table of training data in a model's card, from the ``sources.json`` that the preparation script wrote.
 
-    python docs/sources_table.py pretrained/speech-16k/sources.json docs/results/speech-16k-sources.md
+python docs/sources_table.py pretrained/speech-16k/sources.json docs/results/speech-16k-sources.md
 """
 
 from __future__ import annotations

@@ -16,9 +16,9 @@ def stereo(seconds: float) -> np.ndarray:
     return np.stack([speech_like(seconds, seed=1), speech_like(seconds, seed=2)])
 
 
-def encode_cut(codec, wave, rng=None, **options) -> bytes:
+def encode_cut(codec, wave, rng=None, rate=None, **options) -> bytes:
     """Header and packets of ``wave [channels, n]``, pushed whole or in random pieces."""
-    encoder = StreamEncoder(codec, codec.choose_rate(levels=9), wave.shape[0], **options)
+    encoder = StreamEncoder(codec, rate or codec.choose_rate(levels=9), wave.shape[0], **options)
     out, start = [encoder.header.pack()], 0
     while start < wave.shape[1]:
         size = wave.shape[1] if rng is None else int(rng.choice(SIZES))

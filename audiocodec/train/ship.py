@@ -26,17 +26,26 @@ def ship(
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded samples.")] = None,
     minutes: Annotated[float, typer.Option(help="Audio that the tables are fitted to.")] = 20.0,
     fit_seconds: Annotated[float, typer.Option(help="Time to fit them in.")] = 240.0,
+    settings: Annotated[str, typer.Option(help="Base level counts on offer, comma between; default: the run's.")] = "",
     description: Annotated[str, typer.Option(help="For the index.")] = "",
 ) -> None:
     """Copy weights, fit tables, measure rates, and enter the model in the index."""
     net, files = load_model(source)
-    save_model(target, net, files.config, half=True)
-    corpus = Corpus.open([data], rate=files.config.sample_rate, cache=cache)
+    config = files.config
+    if settings:  # any count will do: the network was trained on a range of them, and is told which
+        counts = tuple(int(count) for count in settings.split(","))
+        config = config.model_copy(update={"level_settings": counts})
+    save_model(target, net, config, half=True)
+    corpus = Corpus.open([data], rate=config.sample_rate, cache=cache)
     recordings = _choose(corpus, minutes * 60)
-    settings = FitSettings(steps=1_000_000, seconds=fit_seconds)
-    rates = measure_rates(target, recordings, settings, lambda line: print(line, flush=True))
+    fit = FitSettings(steps=1_000_000, seconds=fit_seconds)
+    rates = measure_rates(target, recordings, fit, lambda line: print(line, flush=True))
     for levels, row in rates.items():
-        print(f"{levels:>4} levels  {row['file_bps'] / 1000:.2f} kbps  (raw {row['raw_file_bps'] / 1000:.2f})")
+        kbps = {name: value / 1000 for name, value in row.items()}
+        print(
+            f"{levels:>4} levels  {kbps['file_bps']:.2f} kbps"
+            f"  (mean {kbps['mean_file_bps']:.2f}, raw {kbps['mean_raw_file_bps']:.2f})"
+        )
     enter(target, description)
 
 
