@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 
 from audiocodec.bitstream import EntropyModel, Event, FileWriter, Frames, PacketEncoder, StreamHeader, StreamReader
-from audiocodec.bitstream.entropy import SymbolCoder
 from audiocodec.bitstream.rangecoder import RangeDecoder
+from audiocodec.bitstream.symbolcoder import SymbolCoder
 from audiocodec.errors import BitstreamError
 
 LEVELS = (9, 5, 1, 33, 2)

@@ -16,15 +16,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.bitstream.entropy import (
-    OUTPUT_SHIFT,
-    EntropyModel,
-    Ints,
-    spread_average,
-    symbol_features,
-)
+from audiocodec.bitstream.entropy import EntropyModel
 from audiocodec.bitstream.fitnet import F32, UNITS, Adam, Params, code_length, grid_density, initial_parameters
 from audiocodec.bitstream.rangecoder import TOTAL
+from audiocodec.bitstream.symbolcoder import OUTPUT_SHIFT, Ints, spread_average, symbol_features
 from audiocodec.errors import DataError
 
 Progress = Callable[[int, float], None]

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.bitstream.entropy import EntropyModel, SymbolCoder
+from audiocodec.bitstream.entropy import EntropyModel
 from audiocodec.bitstream.header import StreamHeader
 from audiocodec.bitstream.rawcoder import pack_raw, raw_bytes, unpack_raw
+from audiocodec.bitstream.symbolcoder import SymbolCoder
 from audiocodec.bitstream.varint import Incomplete, Malformed, pack_varint, read_varint
 from audiocodec.errors import BitstreamError
 
