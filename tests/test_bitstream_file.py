@@ -9,7 +9,7 @@ import pytest
 from bitstream_helpers import make_file, make_header, random_tokens, read_all, samples_for, small_model, tokens_of
 
 from audiocodec.bitstream import End, FileReader, FileWriter, Frames, Lost, PacketEncoder, Silence, StreamHeader
-from audiocodec.bitstream.index import INDEX_ENTRIES, INDEX_FRAMES
+from audiocodec.bitstream.index import INDEX_ENTRIES, INDEX_FRAMES, Entry, StreamEnd, end_packet
 from audiocodec.errors import BitstreamError
 
 MODEL = small_model()
@@ -133,6 +133,18 @@ def test_seek_in_damaged_files(long_file: bytes) -> None:
         event = next(iter(reader))
         assert isinstance(event, Frames)
         assert event.first_frame == first
+
+
+def test_an_index_that_lies_is_not_believed(long_file: bytes) -> None:
+    packets = long_file[: -index_size(long_file)]
+    header, start = StreamHeader.unpack(packets)
+    for shift in (1, 30, 250):
+        entries = tuple(Entry(500 * k, start + 415 * k + shift * (k > 0)) for k in range(19))
+        bad = packets + end_packet(header, len(LONG), StreamEnd(header.total_samples or 0, entries))
+        reader = FileReader(io.BytesIO(bad), lambda header: None)
+        for frame in (4321, 30, 9000):
+            assert reader.seek(frame) == frame // 50 * 50
+            assert np.array_equal(tokens_of(list(reader)), LONG[frame // 50 * 50 :])
 
 
 def test_a_long_pause_and_its_index() -> None:

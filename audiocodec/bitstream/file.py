@@ -125,16 +125,26 @@ class FileReader:
         """
         if not self._seekable:
             raise BitstreamError("this stream cannot be sought in: it is a pipe")
-        entry = find(self._index(), frame) or Entry(0, self._header_end())
-        best = entry
-        for packet in self._packets(entry.position):
-            if packet.first_frame > frame or packet.kind is Kind.END:
-                break
-            best = Entry(packet.first_frame, packet.position)
+        best = self._packet_before(frame, self._index())
+        if best is None:  # the index lies
+            self._entries = self._scanned_index()
+            best = self._packet_before(frame, self._entries) or Entry(0, self._header_end())
         self._fp.seek(self._start + best.position)
         self._reader.jump(best.frame, best.position)
         self._waiting = iter(())
         return best.frame
+
+    def _packet_before(self, frame: int, entries: tuple[Entry, ...]) -> Entry | None:
+        # The last packet that begins at or before a frame; None when no packet is where the index says.
+        entry = find(entries, frame)
+        best = None
+        for packet in self._packets(self._header_end() if entry is None else entry.position):
+            if best is None and entry is not None and entry != Entry(packet.first_frame, packet.position):
+                return None
+            if packet.first_frame > frame or packet.kind is Kind.END:
+                break
+            best = Entry(packet.first_frame, packet.position)
+        return best
 
     def _header_end(self) -> int:
         self._fp.seek(self._start)
