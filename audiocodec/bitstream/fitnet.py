@@ -98,26 +98,38 @@ def _table_loss(logits: F32, outputs: F32, symbols: Ints, counts: Ints, gradient
     corner = whole[:, 0] * (UNITS + 1) + whole[:, 1]
     values = [logits[corner + step] for step in (0, 1, UNITS + 1, UNITS + 2)]
     down, right = part[:, :1], part[:, 1:]
-    near = values[0] + (values[1] - values[0]) * right
-    far = values[2] + (values[3] - values[2]) * right
-    mixed = near + (far - near) * down
+    near, far = values[1] - values[0], values[3] - values[2]
+    twist = far - near
+    near *= right
+    near += values[0]
+    far *= right
+    far += values[2]
+    far -= near  # from here on the slope along the first axis
+    mixed = far * down
+    mixed += near
     mixed -= mixed.max(axis=1, keepdims=True)
-    density = np.exp(mixed)
+    density = np.exp(mixed, out=mixed)
     density /= density.sum(axis=1, keepdims=True)
     # How much of each bin lies within the symbol's own interval of [0, 1].
-    low, high = (symbols * bins / counts)[:, None], ((symbols + 1) * bins / counts)[:, None]
-    edges = np.arange(bins)
-    share = np.clip(np.minimum(edges + 1, high) - np.maximum(edges, low), 0, 1).astype(np.float32)
-    joint = density * share
+    width = (bins / counts).astype(np.float32)[:, None]
+    low, edges = symbols.astype(np.float32)[:, None] * width, np.arange(bins, dtype=np.float32)
+    joint = np.minimum(edges + 1, low + width)
+    joint -= np.maximum(edges, low)
+    np.maximum(joint, 0, out=joint)
+    joint *= density
     likely = joint.sum(axis=1)
     loss = float(-np.log(likely + 1e-12).mean())
     if not gradients:
         return loss, outputs, logits
-    d_mixed = (density - joint / (likely[:, None] + 1e-12)) / np.float32(len(rows))
+    joint /= likely[:, None] + np.float32(1e-12)
+    d_mixed = np.subtract(density, joint, out=density)
+    d_mixed /= np.float32(len(rows))
     d_outputs = np.empty_like(outputs)
-    d_outputs[:, 0] = ((far - near) * d_mixed).sum(axis=1)
-    across = values[1] - values[0]
-    d_outputs[:, 1] = ((across + (values[3] - values[2] - across) * down) * d_mixed).sum(axis=1)
+    d_outputs[:, 0] = np.einsum("nb,nb->n", far, d_mixed)
+    twist *= down
+    twist += values[1]
+    twist -= values[0]  # now the slope along the second axis
+    d_outputs[:, 1] = np.einsum("nb,nb->n", twist, d_mixed)
     d_outputs *= (outputs == at) | ((outputs < at) == (d_outputs < 0))  # outside the grid, only steps back into it
     # A part of the symbols is enough for the table, which few parameters share; drawn anew by the batch's own order.
     few = rows[:: max(1, len(rows) // _TABLE_SYMBOLS)]
