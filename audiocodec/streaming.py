@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from audiocodec.bitstream import End, Event, Frames, Header, Lost, PacketEncoder, Silence, StreamHeader, StreamReader
 from audiocodec.bitstream.index import StreamEnd, end_packet
 from audiocodec.concealment import Concealer
-from audiocodec.errors import UsageError
+from audiocodec.errors import AudioError, UsageError
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec, RateSetting
@@ -94,11 +94,14 @@ class StreamEncoder:
         """``[channels, n]`` (or ``[n]`` for one channel), float in [-1, 1], any ``n``; returns finished packets.
 
         Raises:
+            AudioError: NaN or infinity; the stream is as it was before.
             UsageError: another number of channels, or the stream is flushed.
         """
         block = np.atleast_2d(np.asarray(samples, np.float32))
         if self._flushed or block.shape[0] != self.channels:
             raise UsageError("the stream is flushed" if self._flushed else f"expected {self.channels} channels")
+        if not np.isfinite(block).all():
+            raise AudioError(f"NaN or infinity within the {block.shape[1]} samples after sample {self._samples}")
         self._samples += block.shape[1]
         self._pending = np.concatenate([self._pending, block], axis=1)
         packets: list[bytes] = []

@@ -123,3 +123,16 @@ def test_every_parameter_learns():
 def test_unknown_shape_of_level_scale_is_refused():
     with pytest.raises(ValueError, match="level_scale"):
         ModelConfig(level_scale=(1.0,))
+
+
+def test_bfloat16_training_keeps_waveform_precision():
+    net = random_net()
+    wave = torch.from_numpy(speech_like(0.5))[None]
+    with torch.no_grad():
+        torch.manual_seed(0)
+        exact = net(wave, torch.tensor([9]), quantise=False)
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = net(wave, torch.tensor([9]), quantise=False)
+    assert rough.audio.dtype == rough.latents.dtype == torch.float32
+    assert (rough.audio - exact.audio).std() < 0.2 * exact.audio.std()

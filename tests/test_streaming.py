@@ -176,6 +176,8 @@ def test_bad_input_is_refused(tiny_codec):
     encoder = StreamEncoder(tiny_codec, tiny_codec.rates[0])
     with pytest.raises(UsageError, match="1 channels"):
         encoder.push(np.zeros((2, 10), np.float32))
+    with pytest.raises(AudioError, match="NaN"):
+        encoder.push(np.array([[0.0, np.nan]], np.float32))
     encoder.flush()
     with pytest.raises(UsageError, match="flushed"):
         encoder.push(np.zeros((1, 10), np.float32))

@@ -28,12 +28,17 @@ class CodecOutput:
 class CodecNet(nn.Module):
     """Encoder, bottleneck and decoder of one config."""
 
+    level_line: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
         self.bottleneck = FSP(config.bottleneck)
         self.decoder = Decoder(config)
+        # In float64, as ModelConfig.levels: training and inference must agree at every half.
+        line = torch.tensor([config.level_scale, config.offsets], dtype=torch.float64)
+        self.register_buffer("level_line", line, persistent=False)
 
     @property
     def delay_samples(self) -> int:
@@ -53,9 +58,7 @@ class CodecNet(nn.Module):
 
     def levels_of(self, base: Tensor) -> Tensor:
         """Base level counts ``[batch]`` to the level count of each dimension, ``[batch, dims]``."""
-        # In float64, as ModelConfig.levels: training and inference must agree at every half.
-        pair = torch.tensor([self.config.level_scale, self.config.offsets], dtype=torch.float64)
-        scale, offset = pair.to(base.device)
+        scale, offset = self.level_line
         levels = torch.floor(base[:, None] * scale + offset + 0.5).to(torch.int64)
         return levels.clamp(1, self.config.max_levels)
 

@@ -72,19 +72,22 @@ class Encoder(nn.Module):
 
     def step(self, wave: Tensor, detail: Tensor, state: EncoderState) -> tuple[Tensor, EncoderState]:
         """One block; ``forward`` is a single block from silence."""
-        envelope, shape, pitch, analysis_state, pitch_state = self.features(wave, state[0], state[3])
+        # Levels and pitch are measured in float32 even where training computes the deep path in bfloat16.
+        with torch.autocast(wave.device.type, enabled=False):
+            envelope, shape, pitch, analysis_state, pitch_state = self.features(wave.float(), state[0], state[3])
         mean = self.envelope_mean[: self.stack * envelope.shape[-1]].unflatten(0, (self.stack, -1)).mean(dim=0)
         x = self.stem_in(torch.cat([(envelope - mean) * 0.5, shape], dim=-1))
         x, stem_state = self.stem_units.step(x, state[1])
         x = rearrange(x, "b (t s) c -> b t (s c)", s=self.stack)
         x = self.down(torch.cat([x, detail_feature(detail, x), pitch], dim=-1))
         x, frame_state = self.frame_units.step(x, state[2])
-        latents = self.out(x)
-        if self.linear_path:
-            latents = latents + self.stacked(envelope, pitch) @ self.envelope_in
-            latents = latents + rearrange(shape, "b (t s) c -> b t (s c)", s=self.stack) @ self.shape_in
+        latents = self.out(x).float()
+        with torch.autocast(wave.device.type, enabled=False):
+            if self.linear_path:
+                latents = latents + self.stacked(envelope, pitch) @ self.envelope_in
+                latents = latents + rearrange(shape, "b (t s) c -> b t (s c)", s=self.stack) @ self.shape_in
         if self.pitch is not None:
-            latents = torch.cat([latents[..., :-1], to_latent(pitch[..., :1]).to(latents.dtype)], dim=-1)
+            latents = torch.cat([latents[..., :-1], to_latent(pitch[..., :1])], dim=-1)
         return latents, (analysis_state, stem_state, frame_state, pitch_state)
 
     def features(
@@ -173,8 +176,9 @@ class Decoder(nn.Module):
         flat = shape + correction
         for source, gate, rest in zip(sources, gates, self._gates(strength), strict=True):
             flat = flat + source * torch.sigmoid(gate + rest)
-        log_power = (envelope @ self.spreading + level).clamp(LOG_POWER_MIN, LOG_POWER_MAX)
-        wave, tail = self.synthesis.step(flat * torch.exp(0.5 * log_power), state[3])
+        with torch.autocast(latents.device.type, enabled=False):
+            log_power = (envelope.float() @ self.spreading + level.float()).clamp(LOG_POWER_MIN, LOG_POWER_MAX)
+            wave, tail = self.synthesis.step(flat.float() * torch.exp(0.5 * log_power), state[3])
         return wave, ((position,), frame_state, stem_state, tail, pulse_state)
 
     def linear(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
