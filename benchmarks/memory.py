@@ -1,6 +1,6 @@
 """Peak resident memory of encoding and decoding an hour beside ten seconds; promised: less than 300 MB more.
 
-Runs the command line in processes of its own and asks the system for the peak resident size of each. The recordings
+Runs the command line in processes of its own and asks each at its end for its peak resident size. The recordings
 are looped speech. Exits 1 above the promise. Needs about 250 MB of disk for an hour.
 
     python benchmarks/memory.py --model speech-16k
@@ -8,7 +8,7 @@ are looped speech. Exits 1 above the promise. Needs about 250 MB of disk for an 
 
 from __future__ import annotations
 
-import os
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -20,30 +20,43 @@ import common
 LIMIT_MB = 300.0
 
 
-def peak_mb(command: list[str]) -> tuple[float, float]:
-    """Run a command; its peak resident size in MB (10^6 bytes) and its wall time in seconds."""
+# Runs in each process: the command line, and at its end the peak into the file named first. On Linux, getrusage
+# starts from what the parent held when it forked, so it is the status file that is asked.
+PROBE = """
+import atexit, pathlib, resource, runpy, sys
+target, status = pathlib.Path(sys.argv.pop(1)), pathlib.Path("/proc/self/status")
+def report():
+    if status.exists():
+        peak = next(int(line.split()[1]) * 1024 for line in status.open() if line.startswith("VmHWM"))
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    target.write_text(str(peak))
+atexit.register(report)
+runpy.run_module("audiocodec", run_name="__main__")
+"""
+
+
+def peak_mb(folder: Path, arguments: list[str]) -> tuple[float, float]:
+    """Run the command line; its peak resident size in MB (10^6 bytes) and its wall time in seconds."""
+    target = folder / "peak.txt"
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(command)} ended with exit code {process.returncode}")
-    # ru_maxrss counts KiB on Linux and bytes on macOS
-    return usage.ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0) / 1e6, time.perf_counter() - start
+    done = subprocess.run([sys.executable, "-c", PROBE, str(target), *arguments], stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        raise SystemExit(f"audiocodec {' '.join(arguments)} ended with exit code {done.returncode}")
+    return int(target.read_text()) / 1e6, time.perf_counter() - start
 
 
-def measure(folder: Path, options: object, seconds: int) -> dict[str, float]:
+def measure(folder: Path, options: argparse.Namespace, seconds: int) -> dict[str, float]:
     """Encode and decode ``seconds`` of speech."""
     original, coded, decoded = (folder / f"{seconds}{suffix}" for suffix in (".wav", ".vpc", ".decoded.wav"))
     common.write_looped_speech(original, options.audio, options.sample_rate, seconds)
-    program = [sys.executable, "-m", "audiocodec"]
     model = ["--model", options.model] if options.model else []
-    encode_mb, encode_s = peak_mb([*program, "encode", str(original), str(coded), *model])
-    decode_mb, decode_s = peak_mb([*program, "decode", str(coded), str(decoded), *model])
+    encode_mb, encode_s = peak_mb(folder, ["encode", str(original), str(coded), *model])
+    decode_mb, decode_s = peak_mb(folder, ["decode", str(coded), str(decoded), *model])
     for path in (original, coded, decoded):
         path.unlink()
     print(
-        f"{seconds:>6} s   encode {encode_mb:6.0f} MB {encode_s:7.1f} s   decode {decode_mb:6.0f} MB {decode_s:7.1f} s"
+        f"{seconds:>6} s   encode {encode_mb:6.1f} MB {encode_s:7.1f} s   decode {decode_mb:6.1f} MB {decode_s:7.1f} s"
     )
     return {"encode_mb": encode_mb, "decode_mb": decode_mb, "encode_s": encode_s, "decode_s": decode_s}
 
@@ -59,7 +72,7 @@ def main() -> int:
         short, long = (measure(Path(name), options, seconds) for seconds in (10, options.seconds))
     more = {key: long[key] - short[key] for key in ("encode_mb", "decode_mb")}
     print(
-        f"more memory: encode {more['encode_mb']:.0f} MB, decode {more['decode_mb']:.0f} MB; promised < {LIMIT_MB:g} MB"
+        f"more memory: encode {more['encode_mb']:.1f} MB, decode {more['decode_mb']:.1f} MB; promised < {LIMIT_MB:g} MB"
     )
     result = {"short": short, "long": long, "more": more, "limit_mb": LIMIT_MB, "machine": common.machine()}
     common.finish(result, options.json)
