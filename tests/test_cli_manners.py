@@ -18,7 +18,7 @@ from audiocodec.cli import main
 from audiocodec.cli.transcoding import plan, size
 
 # pydantic is not among them: typer itself imports it to read options
-HEAVY = ("torch", "numpy", "soundfile", "soxr", "yaml", "constriction", "safetensors", "scipy", "audiocodec.config")
+HEAVY = ("torch", "numpy", "soundfile", "soxr", "yaml", "safetensors", "scipy", "audiocodec.config")
 
 
 def test_help_and_the_package_import_nothing_heavy() -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 RESULT_FILES = ("summary.json", "files.json", "files.csv")
-_PACKAGES = ("audiocodec", "torch", "numpy", "soundfile", "soxr", "constriction", "pesq", "pystoi", "av")
+_PACKAGES = ("audiocodec", "torch", "numpy", "soundfile", "soxr", "pesq", "pystoi", "av")
 # Key in a summary row, heading, format: in the order of the table.
 _COLUMNS = (
     ("codec", "codec", "{}"),
