@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from audiocodec import models
 from audiocodec.checkpoint import TABLES, ModelFiles, load_model
-from audiocodec.errors import ModelError, UsageError
+from audiocodec.errors import AudioError, ModelError, UsageError
 from audiocodec.threads import one_thread
 
 if TYPE_CHECKING:
@@ -150,12 +150,17 @@ class Codec:
 
         ``lengths [batch]`` are the valid samples of each row; what lies beyond is taken as silence, and frames beyond
         ``frames_for(length)`` mean nothing.
+
+        Raises:
+            AudioError: NaN or infinity within the lengths.
         """
         rate = rate or self.choose_rate()
         wave = torch.atleast_2d(waveform).to(self.device, torch.float32)
         batch, samples = wave.shape
         sizes = torch.full((batch,), samples) if lengths is None else lengths.cpu().to(torch.int64)
-        wave = wave * (torch.arange(samples, device=self.device) < sizes.to(self.device)[:, None])
+        wave = wave.masked_fill(torch.arange(samples, device=self.device) >= sizes.to(self.device)[:, None], 0.0)
+        if not bool(torch.isfinite(wave).all()):
+            raise AudioError("the waveform holds NaN or infinity; clean it first")
         frames, block = self.frames_for(samples), self.config.file_block_frames
         padded = F.pad(wave, (0, -(-frames // block) * block * self.hop_samples - samples))
         state, parts = self.net.encoder.initial_state(batch), []
@@ -212,15 +217,13 @@ class Codec:
         """``waveform [samples]`` or ``[channels, samples]`` to the bytes of a .vpc file.
 
         Raises:
-            AudioError: NaN or infinity, or a rate out of range.
+            AudioError: NaN or infinity, integers, more than two channels, or a rate outside 8 to 192 kHz.
             UsageError: no such rate setting.
         """
         from audiocodec.memory import compress
 
         rate = self.choose_rate(bitrate_kbps, levels)
-        return compress(
-            self, np.atleast_2d(np.asarray(waveform, np.float32)), sample_rate or self.sample_rate, rate, mode
-        )
+        return compress(self, waveform, self.sample_rate if sample_rate is None else sample_rate, rate, mode)
 
     def decompress(self, data: bytes) -> tuple[NDArray[np.float32], int]:
         """The bytes of a .vpc file to ``([channels, samples], sample_rate)``.

@@ -25,9 +25,16 @@ class Concealer:
         """Whether the fade is over: nothing more need be computed for the loss."""
         return self._lost_samples >= self._fade_samples
 
+    def end(self, tail: Tensor) -> Tensor:
+        """What sounds on into a silence that was sent: faded on after a loss, which is then over."""
+        if self._lost_samples:
+            tail = self.fade(tail)
+            self._lost_samples = 0
+        return tail
+
     def fade(self, wave: Tensor) -> Tensor:
         """The next lost stretch, ``[channels, samples]``, faded on from where the last one ended."""
-        position = self._lost_samples + torch.arange(wave.shape[1])
+        position = self._lost_samples + torch.arange(wave.shape[1], device=wave.device)
         self._lost_samples += wave.shape[1]
         return wave * (1 - position / self._fade_samples).clamp(min=0)
 
@@ -37,5 +44,5 @@ class Concealer:
             return wave
         start = max(0.0, 1 - self._lost_samples / self._fade_samples)
         self._lost_samples = 0
-        ramp = torch.arange(wave.shape[1]) / self._return_samples
+        ramp = torch.arange(wave.shape[1], device=wave.device) / self._return_samples
         return wave * (start + (1 - start) * ramp).clamp(max=1)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from audiocodec.audio import Resampler
+from audiocodec.audio import BLOCK_SAMPLES, MAX_CHANNELS, MAX_RATE, MIN_RATE, Resampler
+from audiocodec.audio.samples import float_samples
 from audiocodec.bitstream import FileWriter
 from audiocodec.errors import AudioError, BitstreamError
 from audiocodec.streaming import FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
@@ -18,12 +20,18 @@ if TYPE_CHECKING:
 
 
 def compress(
-    codec: Codec, waveform: NDArray[np.float32], sample_rate: int, rate: RateSetting, mode: Literal["raw", "range"]
+    codec: Codec, waveform: ArrayLike, sample_rate: int, rate: RateSetting, mode: Literal["raw", "range"]
 ) -> bytes:
-    """``[channels, samples]`` to a .vpc file. Raises AudioError for NaN or infinity."""
-    if not np.isfinite(waveform).all():
-        raise AudioError("the waveform holds NaN or infinity; clean it first")
-    channels, samples = waveform.shape
+    """``[samples]`` or ``[channels, samples]`` to a .vpc file. Raises AudioError for what is no audio."""
+    wave = float_samples(waveform)
+    channels, samples = wave.shape
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(
+            f"a waveform of shape {wave.shape} has {channels} channels, 1 or {MAX_CHANNELS} are possible; "
+            "expected [channels, samples], so transpose what soundfile reads"
+        )
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise AudioError(f"{sample_rate} Hz is not a rate of {MIN_RATE} to {MAX_RATE} Hz; resample it first")
     block = codec.config.file_block_frames
     encoder = StreamEncoder(
         codec,
@@ -36,12 +44,12 @@ def compress(
         total_samples=samples,
     )
     resampler = Resampler(sample_rate, codec.sample_rate, channels)
-    packets = encoder.push(resampler.push(waveform))
-    packets += encoder.push(resampler.flush())
-    packets += encoder.flush()
     buffer = io.BytesIO()
     writer = FileWriter(buffer, encoder.header, codec.entropy)
-    for packet in packets:
+    for start in range(0, samples, BLOCK_SAMPLES):  # in pieces: an hour resampled at once takes gigabytes
+        for packet in encoder.push(resampler.push(wave[:, start : start + BLOCK_SAMPLES])):
+            writer.write_packet(packet)
+    for packet in chain(encoder.push(resampler.flush()), encoder.flush()):
         writer.write_packet(packet)
     writer.close(samples)
     return buffer.getvalue()
@@ -55,7 +63,7 @@ def decompress(codec: Codec, data: bytes) -> tuple[NDArray[np.float32], int]:
         raise BitstreamError(decoder.problems[0] if decoder.problems else "no header")
     header = decoder.header
     resampler = Resampler(header.sample_rate, header.source_rate, header.channels)
-    parts = [resampler.push(np.ascontiguousarray(part)) for part in parts] + [resampler.flush()]
-    wave: NDArray[Any] = np.concatenate(parts, axis=1)
-    total = header.total_samples if header.total_samples is not None else wave.shape[1]
-    return np.pad(wave[:, :total], ((0, 0), (0, max(0, total - wave.shape[1])))), header.source_rate
+    parts = [resampler.push(part) for part in parts]
+    parts.append(resampler.flush())
+    # The end packet says how long a live stream was; a second is never made up for a length that is not there.
+    return np.concatenate(parts, axis=1)[:, : decoder.total_samples], header.source_rate

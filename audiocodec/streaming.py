@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audiocodec.audio.samples import float_samples
 from audiocodec.bitstream import End, Event, Frames, Header, Lost, PacketEncoder, Silence, StreamHeader, StreamReader
 from audiocodec.bitstream.index import StreamEnd, end_packet
 from audiocodec.concealment import Concealer
-from audiocodec.errors import AudioError, UsageError
+from audiocodec.errors import BitstreamError, UsageError
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec, RateSetting
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Samples = NDArray[np.float32]
 
 _ZERO_FRAMES = 64  # of silence given out at once: a packet of seven bytes can hold five minutes of it
+MAX_BLOCK_FRAMES = 4096
+"""Most frames, of all channels together, computed at once: a header that asks for more would cost gigabytes."""
 FILE_PACKET_FRAMES = 400
 """Frames a packet in files: 8 s at 50 frames/s; a damaged packet loses that much, a smaller one costs more bytes."""
 
@@ -56,6 +59,8 @@ class StreamEncoder:
         total_samples: int | None = None,
     ) -> None:
         packet_frames = packet_frames or block_frames
+        if block_frames < 1 or block_frames * channels > MAX_BLOCK_FRAMES:
+            raise UsageError(f"blocks of {block_frames} frames of {channels} channels; 1 to {MAX_BLOCK_FRAMES} in all")
         if packet_frames % block_frames:
             raise UsageError(f"packets of {packet_frames} frames cannot hold blocks of {block_frames}")
         self.codec, self.rate, self.channels = codec, rate, channels
@@ -94,14 +99,12 @@ class StreamEncoder:
         """``[channels, n]`` (or ``[n]`` for one channel), float in [-1, 1], any ``n``; returns finished packets.
 
         Raises:
-            AudioError: NaN or infinity; the stream is as it was before.
+            AudioError: integers, NaN or infinity; the stream is as it was before.
             UsageError: another number of channels, or the stream is flushed.
         """
-        block = np.atleast_2d(np.asarray(samples, np.float32))
+        block = float_samples(samples)
         if self._flushed or block.shape[0] != self.channels:
             raise UsageError("the stream is flushed" if self._flushed else f"expected {self.channels} channels")
-        if not np.isfinite(block).all():
-            raise AudioError(f"NaN or infinity within the {block.shape[1]} samples after sample {self._samples}")
         self._samples += block.shape[1]
         self._pending = np.concatenate([self._pending, block], axis=1)
         packets: list[bytes] = []
@@ -109,7 +112,7 @@ class StreamEncoder:
         while self._pending.shape[1] - start >= self._block:
             packets += self._code(self._pending[:, start : start + self._block], self.header.block_frames)
             start += self._block
-        self._pending = self._pending[:, start:]
+        self._pending = self._pending[:, start:].copy()  # a view would keep all that was pushed
         return packets
 
     def flush(self) -> list[bytes]:
@@ -241,6 +244,8 @@ class StreamDecoder:
 
     def _entropy_for(self, header: StreamHeader) -> Any:
         self.header = header
+        if header.block_frames * header.channels > MAX_BLOCK_FRAMES:
+            raise BitstreamError(f"header: blocks of {header.block_frames} frames are more than a decoder computes")
         self._codec = self._find(header)
         self._rate = self._codec.setting_of(header)
         self._concealer = Concealer(header.sample_rate, header.hop_samples)
@@ -309,7 +314,7 @@ class StreamDecoder:
         hop, channels = self.header.hop_samples, self.header.channels
         first = np.zeros((channels, hop), np.float32)
         if self._last is not None:
-            tail = self._codec.net.decoder.tail(self._state).cpu().numpy()
+            tail = self._concealer.end(self._codec.net.decoder.tail(self._state)).cpu().numpy()
             first[:, : tail.shape[1]] = tail[:, :hop]
         self._reset()
         yield first

@@ -1,10 +1,13 @@
 """Streams: the same bytes for any cutting of the input, the same samples for any cutting of the bytes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from conftest import speech_like
 
+from audiocodec.audio import Resampler
 from audiocodec.bitstream import FileWriter
 from audiocodec.errors import AudioError, BitstreamError, ModelError, UsageError
 from audiocodec.streaming import StreamDecoder, StreamEncoder
@@ -134,9 +137,41 @@ def test_lost_packets_are_concealed_and_time_is_kept(tiny_codec):
     assert np.abs(damaged[:, 62 * 320 :]).max() > 0.01
 
 
+def test_silence_sent_after_a_loss_brings_nothing_back(tiny_codec):
+    wave = np.concatenate([speech_like(0.5), np.zeros(16000, np.float32)])[None]
+    encoder = StreamEncoder(tiny_codec, tiny_codec.choose_rate(levels=9))
+    packets = [*encoder.push(wave), *encoder.flush(), encoder.end()]
+    decoder = StreamDecoder(tiny_codec)
+    kept = b"".join(packets[:10] + packets[35:])  # half a second is lost, the voice's end and silence behind it
+    sound = np.concatenate([decoder.push(encoder.header.pack() + kept), decoder.flush()], axis=1)
+    assert decoder.lost_frames == 25
+    assert sound.shape == wave.shape
+    assert np.abs(sound[:, 16 * 320 :]).max() == 0  # the fade of 100 ms is over
+
+
+def test_a_live_stream_of_another_rate_ends_at_the_exact_sample(tiny_codec):
+    source = speech_like(0.5, 44100)[None, :22001]
+    encoder = StreamEncoder(tiny_codec, tiny_codec.rates[0], source_rate=44100)
+    resampler = Resampler(44100, 16000, 1)
+    pieces = [resampler.push(source), resampler.flush()]
+    packets = [packet for piece in pieces for packet in encoder.push(piece)] + encoder.flush()
+    back, rate = tiny_codec.decompress(b"".join([encoder.header.pack(), *packets, encoder.end(22001)]))
+    assert (rate, back.shape) == (44100, (1, 22001))
+
+
+def test_a_header_that_asks_for_huge_blocks_is_refused(tiny_codec):
+    encoder = StreamEncoder(tiny_codec, tiny_codec.rates[0])
+    lying = dataclasses.replace(encoder.header, block_frames=1 << 16)
+    with pytest.raises(BitstreamError, match="blocks of 65536"):
+        StreamDecoder(tiny_codec).push(lying.pack())
+    for block_frames in (0, 1 << 16):
+        with pytest.raises(UsageError, match="blocks of"):
+            StreamEncoder(tiny_codec, tiny_codec.rates[0], block_frames=block_frames)
+
+
 def test_batches_with_lengths_agree_with_single_rows(tiny_codec):
     rows = [speech_like(0.8, seed=1), speech_like(0.5, seed=2)]
-    batch = np.zeros((2, len(rows[0])), np.float32)
+    batch = np.full((2, len(rows[0])), np.nan, np.float32)  # what lies beyond a length is not looked at
     for row, wave in zip(batch, rows, strict=True):
         row[: len(wave)] = wave
     lengths = torch.tensor([len(wave) for wave in rows])
@@ -169,6 +204,19 @@ def test_bad_input_is_refused(tiny_codec):
     for bad in (np.nan, np.inf):
         with pytest.raises(AudioError, match="NaN or infinity"):
             tiny_codec.compress(np.array([0.0, bad], np.float32), levels=9)
+    with pytest.raises(AudioError, match="NaN or infinity"):
+        tiny_codec.encode(torch.tensor([0.0, torch.nan]), tiny_codec.rates[0])
+    with pytest.raises(AudioError, match="divide"):
+        tiny_codec.compress(np.zeros(10, np.int16), levels=9)
+    with pytest.raises(AudioError, match="divide"):
+        tiny_codec.compress(np.full(10, 20_000.0), levels=9)
+    with pytest.raises(AudioError, match="transpose"):
+        tiny_codec.compress(np.zeros((160, 2)), levels=9)
+    with pytest.raises(AudioError, match="shape"):
+        tiny_codec.compress(np.zeros((1, 1, 2)), levels=9)
+    for rate in (0, -1, 100, 1_000_000):
+        with pytest.raises(AudioError, match="Hz"):
+            tiny_codec.compress(np.zeros(10), rate, levels=9)
     with pytest.raises(BitstreamError):
         tiny_codec.decompress(b"no such thing")
     with pytest.raises(BitstreamError):
