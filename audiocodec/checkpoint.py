@@ -99,8 +99,10 @@ def read_rates(folder: Path) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder / RATES} is damaged ({error}); reinstall the model") from None
-    if not isinstance(rates, dict):
-        raise ModelError(f"{folder / RATES} is damaged (not a mapping); reinstall the model")
+    if not isinstance(rates, dict) or not all(
+        isinstance(row, dict) and isinstance(row.get("file_bps"), int | float) for row in rates.values()
+    ):
+        raise ModelError(f"{folder / RATES} is damaged (not a file_bps for each level count); reinstall the model")
     return rates
 
 

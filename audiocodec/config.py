@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from audiocodec.errors import ConfigError
 
+PITCH_SEARCH_HZ = 4000
+"""The pitch is searched at about this rate: harmonics to 1 kHz decide it, and lags cost a quarter."""
+
 
 class Strict(BaseModel):
     """Base of all settings: unknown keys are refused, values are immutable once read."""
@@ -140,4 +143,19 @@ class ModelConfig(Strict):
         for name, values in (("level_scale", self.level_scale), ("level_offset", self.offsets)):
             if len(values) != self.dims:
                 raise ValueError(f"{name} has {len(values)} values, but the model has {self.dims} dimensions")
+        if not self.envelope_dims + self.shape_dims:
+            raise ValueError("envelope_dims and shape_dims are both 0: nothing would be learnt")
+        if self.bands > self.stem_hop:
+            raise ValueError(f"{self.bands} bands cannot share the {self.stem_hop} bins of the stem")
+        stride = max(1, round(self.sample_rate / PITCH_SEARCH_HZ))
+        if self.pitch and self.hop_samples % stride:
+            raise ValueError(
+                f"the pitch search takes every {stride}th sample at {self.sample_rate} Hz, so the hop of "
+                f"{self.hop_samples} samples must be a multiple of {stride} (or pitch: false)"
+            )
+        settings = self.level_settings
+        if not settings or min(settings) < 2:
+            raise ValueError("level_settings must name at least one base level count, of 2 or more")
+        if len({self.levels(base) for base in settings}) < len(settings):
+            raise ValueError("two of level_settings give the same levels, so no stream could tell which it was made by")
         return self

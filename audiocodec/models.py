@@ -66,8 +66,8 @@ def resolve(name_or_path: str | Path) -> Path:
     for model in list_models():
         if model.name == str(name_or_path):
             return model.folder
-    path = Path(name_or_path).expanduser()
-    if (path / "config.json").is_file():
+    path = Path(os.path.expanduser(name_or_path))  # not Path.expanduser: it raises for a user that is not there
+    if os.path.isfile(path / "config.json"):
         return path
     names = ", ".join(model.name for model in list_models()) or "none"
     raise ModelError(f"no model named {str(name_or_path)!r} and no model folder there (installed: {names})")

@@ -60,6 +60,13 @@ def test_damaged_models_are_named(copy):
         load_model(copy)
 
 
+@pytest.mark.parametrize("damage", ["[]", "{", '{"9": 3000}', '{"9": {"file_bps": "many"}}', '{"9": {}}'])
+def test_damaged_rates_are_named(copy, damage):
+    (copy / "rates.json").write_text(damage)
+    with pytest.raises(ModelError, match=r"rates\.json"):
+        load_model(copy)
+
+
 def test_weights_of_another_shape_are_refused(copy):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "frame_width": 32}))
@@ -76,6 +83,9 @@ def test_models_are_found_by_name_path_and_fingerprint(copy, monkeypatch):
     assert "a test" in {model.description for model in models.list_models()}
     with pytest.raises(ModelError, match="copy"):
         models.resolve("nothing")
+    for odd in ("~no-such-user/model", "x" * 5000):
+        with pytest.raises(ModelError, match="no model"):
+            models.resolve(odd)
     with pytest.raises(ModelError, match="not installed"):
         models.by_fingerprint(bytes(8))
     (copy.parent / "index.json").write_text("[]")

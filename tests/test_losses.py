@@ -66,3 +66,8 @@ def test_mel_filters_are_those_of_torchaudio():
 
 def test_no_filter_is_empty_even_where_bins_are_few():
     assert (mel_matrix(256, 64, 16000).sum(dim=0) > 0.99).all()
+
+
+def test_each_window_needs_its_mel_bands():
+    with pytest.raises(ValueError, match="1 windows and 3 mel_bands"):
+        LossConfig(windows=(256,))

@@ -125,6 +125,23 @@ def test_unknown_shape_of_level_scale_is_refused():
         ModelConfig(level_scale=(1.0,))
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bands": 161}, "161 bands"),
+        ({"sample_rate": 48000}, "multiple of 12"),
+        ({"sample_rate": 44100}, "multiple of 11"),
+        ({"level_settings": ()}, "at least one"),
+        ({"level_settings": (1, 5)}, "2 or more"),
+        ({"level_settings": (5, 9, 9)}, "the same levels"),
+        ({"envelope_dims": 0, "shape_dims": 0, "level_scale": (1.0,)}, "both 0"),
+    ],
+)
+def test_settings_that_no_network_can_have_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_config(**changes)
+
+
 def test_bfloat16_training_keeps_waveform_precision():
     net = random_net()
     wave = torch.from_numpy(speech_like(0.5))[None]

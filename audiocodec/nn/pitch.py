@@ -13,13 +13,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from audiocodec.config import PITCH_SEARCH_HZ
 from audiocodec.nn.layers import State
 from audiocodec.nn.stem import lapped_basis
 
 LOWEST_HZ, HIGHEST_HZ = 62.5, 400.0
 _LOG_LOW, _LOG_HIGH = math.log(LOWEST_HZ), math.log(HIGHEST_HZ)
-# The search runs at about 4 kHz: harmonics to 1 kHz decide the pitch of speech, and lags cost a quarter.
-_SEARCH_RATE, _CUTOFF_HZ, _TAPS = 4000, 900.0, 64
+_CUTOFF_HZ, _TAPS = 900.0, 64  # of the low-pass before the search
 _WINDOW_SECONDS = 0.025
 # Below this correlation a frame counts as unvoiced and keeps the last pitch, which costs the entropy coder nothing.
 _VOICED = 0.45
@@ -38,7 +38,7 @@ class PitchTracker(nn.Module):
 
     def __init__(self, sample_rate: int, hop_samples: int) -> None:
         super().__init__()
-        self.stride = max(1, round(sample_rate / _SEARCH_RATE))
+        self.stride = max(1, round(sample_rate / PITCH_SEARCH_HZ))
         self.rate = sample_rate / self.stride
         self.hop = hop_samples // self.stride
         self.window = round(_WINDOW_SECONDS * self.rate)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from audiocodec.config import Strict
@@ -31,6 +31,14 @@ class LossConfig(Strict):
     penalty: float = Field(1.0, ge=0, description="weight of the bottleneck's regulariser")
     reference_rms: float = Field(0.1, gt=0, description="loudness that examples are scaled to")
     floor_db: float = Field(-74.0, lt=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> LossConfig:
+        if len(self.windows) != len(self.mel_bands) or not self.windows:
+            raise ValueError(
+                f"{len(self.windows)} windows and {len(self.mel_bands)} mel_bands; give one count a window"
+            )
+        return self
 
 
 class ReconstructionLoss(nn.Module):

@@ -14,6 +14,7 @@ import typer
 
 from audiocodec.bitstream.fit import FitSettings
 from audiocodec.checkpoint import fingerprint, load_model, save_model, write_atomically
+from audiocodec.config import ModelConfig, parse
 from audiocodec.errors import AudiocodecError
 from audiocodec.train.measure import measure_rates
 from audiocodec.train.shards import Corpus
@@ -33,8 +34,8 @@ def ship(
     net, files = load_model(source)
     config = files.config
     if settings:  # any count will do: the network was trained on a range of them, and is told which
-        counts = tuple(int(count) for count in settings.split(","))
-        config = config.model_copy(update={"level_settings": counts})
+        changed = config.model_dump() | {"level_settings": settings.split(",")}
+        config = parse(ModelConfig, changed, "--settings")
     save_model(target, net, config, half=True)
     corpus = Corpus.open([data], rate=config.sample_rate, cache=cache)
     recordings = _choose(corpus, minutes * 60)
