@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audiocodec.audio import MAX_RATE, MIN_RATE
 from audiocodec.audio.samples import float_samples
 from audiocodec.bitstream import End, Event, Frames, Header, Lost, PacketEncoder, Silence, StreamHeader, StreamReader
 from audiocodec.bitstream.index import StreamEnd, end_packet
@@ -61,6 +62,8 @@ class StreamEncoder:
         packet_frames = packet_frames or block_frames
         if block_frames < 1 or block_frames * channels > MAX_BLOCK_FRAMES:
             raise UsageError(f"blocks of {block_frames} frames of {channels} channels; 1 to {MAX_BLOCK_FRAMES} in all")
+        if source_rate is not None and not MIN_RATE <= source_rate <= MAX_RATE:
+            raise UsageError(f"a source of {source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
         if packet_frames % block_frames:
             raise UsageError(f"packets of {packet_frames} frames cannot hold blocks of {block_frames}")
         self.codec, self.rate, self.channels = codec, rate, channels
@@ -246,6 +249,8 @@ class StreamDecoder:
         self.header = header
         if header.block_frames * header.channels > MAX_BLOCK_FRAMES:
             raise BitstreamError(f"header: blocks of {header.block_frames} frames are more than a decoder computes")
+        if not MIN_RATE <= header.source_rate <= MAX_RATE:  # a few bytes would become gigabytes at 16 MHz
+            raise BitstreamError(f"header: a source of {header.source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
         self._codec = self._find(header)
         self._rate = self._codec.setting_of(header)
         self._concealer = Concealer(header.sample_rate, header.hop_samples)

@@ -159,11 +159,16 @@ def test_a_live_stream_of_another_rate_ends_at_the_exact_sample(tiny_codec):
     assert (rate, back.shape) == (44100, (1, 22001))
 
 
-def test_a_header_that_asks_for_huge_blocks_is_refused(tiny_codec):
+def test_a_header_that_asks_for_huge_blocks_or_rates_is_refused(tiny_codec):
     encoder = StreamEncoder(tiny_codec, tiny_codec.rates[0])
     lying = dataclasses.replace(encoder.header, block_frames=1 << 16)
     with pytest.raises(BitstreamError, match="blocks of 65536"):
         StreamDecoder(tiny_codec).push(lying.pack())
+    for source_rate in (1, 1 << 24):
+        with pytest.raises(BitstreamError, match="Hz"):
+            StreamDecoder(tiny_codec).push(dataclasses.replace(encoder.header, source_rate=source_rate).pack())
+        with pytest.raises(UsageError, match="Hz"):
+            StreamEncoder(tiny_codec, tiny_codec.rates[0], source_rate=source_rate)
     for block_frames in (0, 1 << 16):
         with pytest.raises(UsageError, match="blocks of"):
             StreamEncoder(tiny_codec, tiny_codec.rates[0], block_frames=block_frames)
