@@ -9,7 +9,7 @@ import typer
 from audiocodec.cli import inspection, learning, transcoding
 
 # Typer joins the lines of a paragraph; a blank line keeps them apart.
-_EXIT_CODES = """[bold]Examples[/bold]
+_EXIT_CODES = """Examples:
 
   audiocodec encode speech.wav                       writes speech.vpc
 
@@ -19,7 +19,7 @@ _EXIT_CODES = """[bold]Examples[/bold]
 
   audiocodec info small.vpc
 
-[bold]Exit codes[/bold]
+Exit codes:
 
   0 success; 1 the operating system refused; 2 wrong usage; 3 damaged or foreign .vpc (what can be decoded is written);
 4 unusable audio; 5 model missing or not the file's; 6 output exists or cannot be written; 7 recipe or config wrong;
@@ -31,7 +31,7 @@ app = typer.Typer(
     name="audiocodec",
     help="Shrink recordings about a hundredfold with a neural codec, and bring them back.",
     epilog=_EXIT_CODES,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # plain help: rendering it by rich took as long again as everything else
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -12,7 +12,7 @@ from audiocodec.cli.options import Json
 if TYPE_CHECKING:
     from audiocodec.doctor import Check, Diagnosis
 
-_INFO_EPILOG = """[bold]Examples[/bold]
+_INFO_EPILOG = """Examples:
 
   audiocodec info small.vpc
 
@@ -20,13 +20,13 @@ _INFO_EPILOG = """[bold]Examples[/bold]
 
   audiocodec info speech-16k
 """
-_DOCTOR_EPILOG = """[bold]Examples[/bold]
+_DOCTOR_EPILOG = """Examples:
 
   audiocodec doctor
 
   audiocodec doctor --json
 """
-_MODELS_EPILOG = """[bold]Example[/bold]
+_MODELS_EPILOG = """Example:
 
   audiocodec models --json
 """

@@ -12,7 +12,7 @@ import typer
 from audiocodec.cli.options import DEFAULT_MODEL, Force, Json, Quiet, set_threads
 from audiocodec.cli.progress import count_bar
 
-_TRAIN_EPILOG = """[bold]Examples[/bold]
+_TRAIN_EPILOG = """Examples:
 
   audiocodec train recipes/smoke.yaml
 
@@ -22,7 +22,7 @@ _TRAIN_EPILOG = """[bold]Examples[/bold]
 
   audiocodec train recipes/smoke.yaml --set optimiser.learning_rate=1e-3
 """
-_EVALUATE_EPILOG = """[bold]Examples[/bold]
+_EVALUATE_EPILOG = """Examples:
 
   audiocodec evaluate recordings/
 
@@ -30,7 +30,7 @@ _EVALUATE_EPILOG = """[bold]Examples[/bold]
 
   audiocodec evaluate recordings/ --peer opus --no-model --json
 """
-_PACK_EPILOG = """[bold]Example[/bold]
+_PACK_EPILOG = """Example:
 
   audiocodec data pack recordings/ -o shards/ --rate 16000 --codec flac --shard-mb 60
 """
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command(epilog=_TRAIN_EPILOG)(train)
     app.command(epilog=_EVALUATE_EPILOG)(evaluate)
-    data = typer.Typer(help="Prepare training data.", no_args_is_help=True, rich_markup_mode="rich")
+    data = typer.Typer(help="Prepare training data.", no_args_is_help=True, rich_markup_mode=None)
     data.command("pack", epilog=_PACK_EPILOG)(pack)
     # A second command keeps `pack` a word to type: typer folds a group of one command into its parent.
     data.callback()(_data)

@@ -31,7 +31,7 @@ VPC = ".vpc"
 R = TypeVar("R")
 _MOST_WARNINGS = 5
 
-_ENCODE_EPILOG = """[bold]Examples[/bold]
+_ENCODE_EPILOG = """Examples:
 
   audiocodec encode speech.wav                        writes speech.vpc
 
@@ -41,7 +41,7 @@ _ENCODE_EPILOG = """[bold]Examples[/bold]
 
   arecord -f S16_LE -r 16000 | audiocodec encode - - > live.vpc
 """
-_DECODE_EPILOG = """[bold]Examples[/bold]
+_DECODE_EPILOG = """Examples:
 
   audiocodec decode small.vpc                         writes small.wav
 
