@@ -1,0 +1,114 @@
+"""One decoded signal against its original by many measures: each at its own rate, brought into step once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from audiocodec.errors import UsageError
+from audiocodec.evaluate.metrics import METRICS, Domain, Samples, align, resample
+
+# Below this a delay is known too coarsely to be applied at 48 kHz.
+MIN_SEARCH_RATE = 16_000
+# Longer recordings are searched in their loudest stretch of so many seconds: the transforms of an hour take gigabytes.
+SEARCH_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How late the degraded signal is, in seconds (negative: early), and whether its polarity is turned."""
+
+    seconds: float
+    inverted: bool
+
+
+@dataclass
+class _Signal:
+    """[samples] at ``rate``, resampled to whatever rate is asked for, once each."""
+
+    samples: Samples
+    rate: int
+
+    def __post_init__(self) -> None:
+        self._at = {self.rate: self.samples}
+
+    def at(self, rate: int) -> Samples:
+        if rate not in self._at:
+            self._at[rate] = resample(self.samples, self.rate, rate)
+        return self._at[rate]
+
+
+def measure(
+    reference: Samples,
+    reference_rate: int,
+    degraded: Samples,
+    degraded_rate: int,
+    metrics: Sequence[str],
+    domain: Domain | None,
+    *,
+    delay_s: float | None,
+    max_delay_s: float,
+) -> tuple[dict[str, float], float]:
+    """All of ``metrics`` (names in METRICS) of ``degraded`` against ``reference``, both mono [samples].
+
+    The rates in Hz may differ. Each measure gets both signals at its own rate, or at the reference's where it takes
+    any, so that a band which the degraded signal lost counts against it. With ``delay_s`` (seconds that ``degraded``
+    is late) it is cut by that, to the nearest sample; None: the delay is searched once within ``max_delay_s`` either
+    way, and applied at every rate. What is longer is cut to the common part.
+
+    Returns:
+        The values by name, NaN where undefined (also where nothing is left to compare), and the delay in ms.
+
+    Raises:
+        UsageError: an unknown measure, or one that says nothing about ``domain``.
+        MissingExtraError: a measure's package is missing; leave such measures out beforehand.
+    """
+    sources = _Signal(reference, reference_rate), _Signal(degraded, degraded_rate)
+    if delay_s is None:
+        rate = search_rate(reference_rate, degraded_rate)
+        delay_s = find_lag(sources[0].at(rate), sources[1].at(rate), rate, max_delay_s).seconds
+    pairs: dict[int, tuple[Samples, Samples]] = {}
+    scores: dict[str, float] = {}
+    for name in metrics:
+        if name not in METRICS:
+            raise UsageError(f"unknown measure '{name}'; known: {', '.join(METRICS)}")
+        metric = METRICS[name]
+        rate = metric.sample_rate or reference_rate
+        if rate not in pairs:
+            pairs[rate] = cut(sources[0].at(rate), sources[1].at(rate), round(delay_s * rate))
+        scores[name] = metric(*pairs[rate], rate, domain) if len(pairs[rate][0]) else math.nan
+    return scores, 1000.0 * delay_s
+
+
+def search_rate(reference_rate: int, degraded_rate: int) -> int:
+    """The rate in Hz to search a delay at: the highest that both signals have content for, at least 16 kHz."""
+    return max(MIN_SEARCH_RATE, min(reference_rate, degraded_rate))
+
+
+def find_lag(reference: Samples, degraded: Samples, sample_rate: int, max_delay_s: float) -> Lag:
+    """The delay of ``degraded`` [samples] within ``max_delay_s`` either way, by cross-correlation; 0 for silence."""
+    start, stop = _loudest(reference, round(SEARCH_SECONDS * sample_rate))
+    if stop - start < len(reference):  # the delay moves what belongs to the stretch out of it at its ends, no more
+        reference, degraded = reference[start:stop], degraded[start:stop]
+    aligned, shifted, delay = align(reference, degraded, round(max_delay_s * sample_rate))
+    return Lag(delay / sample_rate, bool(aligned @ shifted < 0))
+
+
+def cut(reference: Samples, degraded: Samples, delay: int) -> tuple[Samples, Samples]:
+    """The common part of two signals [samples] at one rate, ``degraded`` coming ``delay`` samples late."""
+    reference, degraded = reference[max(0, -delay) :], degraded[max(0, delay) :]
+    length = min(len(reference), len(degraded))
+    return reference[:length], degraded[:length]
+
+
+def _loudest(samples: Samples, length: int) -> tuple[int, int]:
+    """Where the stretch of ``length`` samples with the most energy lies, to half of its length."""
+    if len(samples) <= length or length < 2:
+        return 0, len(samples)
+    starts = range(0, len(samples) - length + 1, length // 2)
+    energies = [float(np.square(samples[start : start + length]).sum()) for start in starts]
+    start = starts[int(np.argmax(energies))]
+    return start, start + length

@@ -1,0 +1,98 @@
+"""Many measures of one pair of signals: the delay searched once, every measure at its rate, full band."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from conftest import speech_like
+
+from audiocodec.errors import UsageError
+from audiocodec.evaluate import measure as module
+from audiocodec.evaluate.measure import cut, find_lag, measure, search_rate
+from audiocodec.evaluate.metrics import METRICS, mel_distance, resample
+
+
+def both(reference: np.ndarray, degraded: np.ndarray, rates: tuple[int, int], names: list[str], **how: float | None):
+    options: dict[str, float | None] = {"delay_s": None, "max_delay_s": 0.1, **how}
+    return measure(reference, rates[0], degraded, rates[1], names, "speech", **options)  # type: ignore[arg-type]
+
+
+def test_a_delay_is_found_once_and_applied_at_every_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = speech_like(2.0, 48000)
+    late = np.concatenate([np.zeros(960), -speech])
+    searched = []
+    monkeypatch.setattr(module, "align", lambda *a, real=module.align: searched.append(1) or real(*a))
+    scores, lag_ms = both(speech, late, (48000, 48000), ["mel", "si_sdr"])
+    assert lag_ms == pytest.approx(20.0)
+    assert scores["mel"] < 0.01
+    assert scores["si_sdr"] > 100
+    assert len(searched) == 1
+
+
+@pytest.mark.parametrize("delay", [-777, 0, 1234])
+def test_the_lag_and_its_polarity(delay: int) -> None:
+    speech = speech_like(2.0, 16000).astype(np.float64)
+    moved = np.concatenate([np.zeros(delay), speech]) if delay >= 0 else speech[-delay:]
+    assert find_lag(speech, moved, 16000, 0.2).seconds == delay / 16000
+    assert not find_lag(speech, moved, 16000, 0.2).inverted
+    assert find_lag(speech, -moved, 16000, 0.2).inverted
+
+
+def test_a_delay_that_is_known_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    speech = speech_like(2.0)
+    late = np.concatenate([np.zeros(50), speech])
+    monkeypatch.setattr(module, "align", lambda *_: pytest.fail("searched"))
+    scores, lag_ms = both(speech, late, (16000, 16000), ["si_sdr"], delay_s=50 / 16000)
+    assert scores["si_sdr"] == math.inf
+    assert lag_ms == pytest.approx(3.125)
+    assert both(speech, late, (16000, 16000), ["si_sdr"], delay_s=0.0)[0]["si_sdr"] < 10
+
+
+def test_a_band_that_was_lost_counts() -> None:
+    wide = speech_like(2.0, 48000)
+    narrow = resample(wide, 48000, 16000)
+    lost = both(wide, narrow, (48000, 16000), ["mel"])[0]["mel"]
+    unfair = mel_distance(narrow, narrow, 16000)
+    assert unfair == 0.0
+    assert lost > 0.2
+
+
+def test_a_long_recording_is_searched_in_its_loudest_stretch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SEARCH_SECONDS", 1.0)
+    quiet = np.zeros(16000 * 3)
+    speech = np.concatenate([quiet, speech_like(2.0), quiet])
+    late = np.concatenate([np.zeros(400), speech])
+    assert find_lag(speech, late, 16000, 0.1).seconds == 0.025
+    assert find_lag(speech, late[:20000], 16000, 0.1).seconds == 0.0  # nothing there to compare
+
+
+def test_the_rate_of_the_search() -> None:
+    assert search_rate(48000, 24000) == 24000
+    assert search_rate(8000, 48000) == 16000
+
+
+def test_what_is_longer_is_cut() -> None:
+    a, b = np.arange(10.0), np.arange(7.0)
+    assert [list(x) for x in cut(a, b, 5)] == [[0, 1], [5, 6]]
+    assert [list(x) for x in cut(a, b, -8)] == [[8, 9], [0, 1]]
+    assert [len(x) for x in cut(a, b, 100)] == [0, 0]
+
+
+def test_nothing_to_compare_is_undefined() -> None:
+    silence, nothing = np.zeros(16000), np.zeros(0)
+    names = ["mel", "si_sdr", "pesq_wb"]
+    for degraded in (nothing, np.zeros(5)):
+        scores, lag_ms = both(silence, degraded, (16000, 16000), names)
+        assert math.isnan(scores["si_sdr"])
+        assert lag_ms == 0.0
+    assert all(math.isnan(v) for v in both(silence, nothing, (16000, 16000), list(METRICS))[0].values())
+
+
+def test_wrong_names_and_domains() -> None:
+    speech = speech_like(0.5)
+    with pytest.raises(UsageError, match="pesq_wb"):
+        both(speech, speech, (16000, 16000), ["pesq"])
+    with pytest.raises(UsageError, match="not of music"):
+        measure(speech, 16000, speech, 16000, ["pesq_wb"], "music", delay_s=0.0, max_delay_s=0.0)
