@@ -47,6 +47,7 @@ def commands() -> list[list[str]]:
 def test_the_commands_are_these() -> None:
     names = [" ".join(c) for c in commands()]
     assert sorted(names) == [
+        "compare",
         "data pack",
         "decode",
         "doctor",

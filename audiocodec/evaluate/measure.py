@@ -41,6 +41,54 @@ class _Signal:
         return self._at[rate]
 
 
+class Pair:
+    """A degraded signal and its reference, mono [samples] each, in step at every rate that a measure asks for.
+
+    With ``delay_s`` (seconds that ``degraded`` is late) it is cut by that, to the nearest sample; None: the delay is
+    searched once within ``max_delay_s`` either way, and applied at every rate. What is longer is cut to the common
+    part. ``lag`` is what was applied; where the delay was stated, the polarity was not looked at.
+    """
+
+    def __init__(
+        self,
+        reference: Samples,
+        reference_rate: int,
+        degraded: Samples,
+        degraded_rate: int,
+        *,
+        delay_s: float | None,
+        max_delay_s: float,
+    ) -> None:
+        self._reference, self._degraded = _Signal(reference, reference_rate), _Signal(degraded, degraded_rate)
+        self._cut: dict[int, tuple[Samples, Samples]] = {}
+        self.search_rate = search_rate(reference_rate, degraded_rate)
+        self.lag = Lag(delay_s or 0.0, False)
+        if delay_s is None:
+            signals = self._reference.at(self.search_rate), self._degraded.at(self.search_rate)
+            self.lag = find_lag(*signals, self.search_rate, max_delay_s)
+
+    def at(self, rate: int) -> tuple[Samples, Samples]:
+        """(reference, degraded) at ``rate`` Hz, of equal length."""
+        if rate not in self._cut:
+            delay = round(self.lag.seconds * rate)
+            self._cut[rate] = cut(self._reference.at(rate), self._degraded.at(rate), delay)
+        return self._cut[rate]
+
+    def score(self, name: str, domain: Domain | None) -> float:
+        """The measure ``name``, at its own rate, or at the reference's where it takes any; NaN where undefined.
+
+        Raises:
+            UsageError: an unknown measure, or one that says nothing about ``domain``.
+            MissingExtraError: its package is missing.
+        """
+        if name not in METRICS:
+            raise UsageError(f"unknown measure '{name}'; known: {', '.join(METRICS)}")
+        # The reference keeps its full band: what the degraded signal lost of it counts.
+        rate = METRICS[name].sample_rate or self._reference.rate
+        reference, degraded = self.at(rate)
+        return METRICS[name](reference, degraded, rate, domain) if len(reference) else math.nan
+
+
 def measure(
     reference: Samples,
     reference_rate: int,
@@ -52,35 +100,18 @@ def measure(
     delay_s: float | None,
     max_delay_s: float,
 ) -> tuple[dict[str, float], float]:
-    """All of ``metrics`` (names in METRICS) of ``degraded`` against ``reference``, both mono [samples].
+    """All of ``metrics`` (names in METRICS) of ``degraded`` against ``reference``: see :class:`Pair`.
 
-    The rates in Hz may differ. Each measure gets both signals at its own rate, or at the reference's where it takes
-    any, so that a band which the degraded signal lost counts against it. With ``delay_s`` (seconds that ``degraded``
-    is late) it is cut by that, to the nearest sample; None: the delay is searched once within ``max_delay_s`` either
-    way, and applied at every rate. What is longer is cut to the common part.
+    Measures whose package is missing must be left out beforehand.
 
     Returns:
         The values by name, NaN where undefined (also where nothing is left to compare), and the delay in ms.
 
     Raises:
-        UsageError: an unknown measure, or one that says nothing about ``domain``.
-        MissingExtraError: a measure's package is missing; leave such measures out beforehand.
+        UsageError, MissingExtraError: as :meth:`Pair.score`.
     """
-    sources = _Signal(reference, reference_rate), _Signal(degraded, degraded_rate)
-    if delay_s is None:
-        rate = search_rate(reference_rate, degraded_rate)
-        delay_s = find_lag(sources[0].at(rate), sources[1].at(rate), rate, max_delay_s).seconds
-    pairs: dict[int, tuple[Samples, Samples]] = {}
-    scores: dict[str, float] = {}
-    for name in metrics:
-        if name not in METRICS:
-            raise UsageError(f"unknown measure '{name}'; known: {', '.join(METRICS)}")
-        metric = METRICS[name]
-        rate = metric.sample_rate or reference_rate
-        if rate not in pairs:
-            pairs[rate] = cut(sources[0].at(rate), sources[1].at(rate), round(delay_s * rate))
-        scores[name] = metric(*pairs[rate], rate, domain) if len(pairs[rate][0]) else math.nan
-    return scores, 1000.0 * delay_s
+    pair = Pair(reference, reference_rate, degraded, degraded_rate, delay_s=delay_s, max_delay_s=max_delay_s)
+    return {name: pair.score(name, domain) for name in metrics}, 1000.0 * pair.lag.seconds
 
 
 def search_rate(reference_rate: int, degraded_rate: int) -> int:
