@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -54,6 +55,37 @@ def load_yaml(path: Path) -> Any:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
 
 
+def load_settings(kind: type[S], path: Path, overrides: Sequence[str] = ()) -> S:
+    """Read settings from YAML; ``overrides`` are ``section.key=value`` with the value in YAML.
+
+    Raises:
+        ConfigError: unreadable file, unknown key (names the nearest), value out of range, malformed override.
+    """
+    data = load_yaml(path)
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
+    for override in overrides:
+        _set(data, override)
+    return parse(kind, data, str(path))
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"cannot read the setting '{override}'; write it as section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"the value of '{override}' is not valid YAML") from None
+    for part in parts[:-1]:
+        inner = data.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"cannot set '{key.strip()}': '{part}' is a value, not a section")
+        data = inner
+    data[parts[-1]] = value
+
+
 def _describe(kind: type[Strict], loc: tuple[int | str, ...], error_type: str, message: str) -> str:
     dotted = ".".join(str(part) for part in loc)
     if error_type != "extra_forbidden":
@@ -66,8 +98,11 @@ def _describe(kind: type[Strict], loc: tuple[int | str, ...], error_type: str, m
 
 def _fields_at(kind: type[Strict], path: tuple[int | str, ...]) -> list[str]:
     for part in path:
-        field = kind.model_fields.get(str(part))
+        if isinstance(part, int):  # an item of a list: its fields were found with the list's
+            continue
+        field = kind.model_fields.get(part)
         candidate = field.annotation if field else None
+        candidate = next(iter(get_args(candidate)), candidate)
         if not (isinstance(candidate, type) and issubclass(candidate, Strict)):
             return []
         kind = candidate

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from audiocodec.evaluate.report import processor_name
-from audiocodec.evaluate.systems import list_audio, read_mono
+from audiocodec.evaluate.environment import processor_name
+from audiocodec.evaluate.recordings import list_audio, read_mono
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

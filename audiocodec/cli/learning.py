@@ -1,4 +1,4 @@
-"""``train``, ``evaluate`` and ``data pack``."""
+"""``train`` and ``data pack``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from audiocodec.cli.options import DEFAULT_MODEL, Force, Json, Quiet, set_threads
+from audiocodec.cli.options import Quiet
 from audiocodec.cli.progress import count_bar
 
 _TRAIN_EPILOG = """Examples:
@@ -21,14 +21,6 @@ _TRAIN_EPILOG = """Examples:
   audiocodec train recipes/librispeech.yaml --out runs/mine --resume
 
   audiocodec train recipes/smoke.yaml --set optimiser.learning_rate=1e-3
-"""
-_EVALUATE_EPILOG = """Examples:
-
-  audiocodec evaluate recordings/
-
-  audiocodec evaluate recordings/ --bitrate 1.5 --bitrate 3 --peer opus:6,12 --out results/
-
-  audiocodec evaluate recordings/ --peer opus --no-model --json
 """
 _PACK_EPILOG = """Example:
 
@@ -46,7 +38,6 @@ class ShardCodec(str, Enum):
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
     app.command(epilog=_TRAIN_EPILOG)(train)
-    app.command(epilog=_EVALUATE_EPILOG)(evaluate)
     data = typer.Typer(help="Prepare training data.", no_args_is_help=True, rich_markup_mode=None)
     data.command("pack", epilog=_PACK_EPILOG)(pack)
     # A second command keeps `pack` a word to type: typer folds a group of one command into its parent.
@@ -93,52 +84,6 @@ def train(
         init=init,
     )
     raise typer.Exit(report.exit_code)
-
-
-def evaluate(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A folder of recordings, searched recursively.")],
-    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME|PATH")] = DEFAULT_MODEL,
-    no_model: Annotated[bool, typer.Option("--no-model", help="Evaluate the peers alone.")] = False,
-    bitrate: Annotated[list[float] | None, typer.Option("--bitrate", "-b", metavar="KBPS", help="Repeatable.")] = None,
-    levels: Annotated[list[int] | None, typer.Option("--levels", "-l", metavar="N", help="Repeatable.")] = None,
-    peer: Annotated[
-        list[str] | None, typer.Option("--peer", metavar="NAME[:KBPS,...]", help="Such as opus:6,12; repeatable.")
-    ] = None,
-    metric: Annotated[list[str] | None, typer.Option("--metric", help="Default: all; repeatable.")] = None,
-    out: Annotated[str | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write JSON and CSV here.")] = None,
-    markdown: Annotated[str | None, typer.Option("--markdown", metavar="FILE", help="Write the table here.")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes; more than one blurs speeds.")] = 1,
-    force: Force = False,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Measure a model over a folder: rates as written, PESQ, STOI, ESTOI, mel distance, SI-SDR, speed."""
-    from audiocodec.evaluate.run import METRICS, evaluate_folder
-
-    set_threads(1)
-    with count_bar("evaluating", quiet) as update:
-        report = evaluate_folder(
-            folder,
-            model=None if no_model else model,
-            bitrates=bitrate or (),
-            levels=levels or (),
-            peers=peer or (),
-            metrics=tuple(metric or METRICS),
-            out_dir=out,
-            markdown=markdown,
-            force=force,
-            workers=workers,
-            progress=update,
-        )
-    if json:
-        import json as writer
-
-        print(writer.dumps(report.summary, indent=2))
-    elif not quiet:
-        from rich.console import Console
-
-        # In a pipe, rich would cut the table to 80 columns
-        Console(width=None if sys.stdout.isatty() else 200).print(report.table())
 
 
 def pack(

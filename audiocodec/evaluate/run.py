@@ -1,282 +1,240 @@
-"""Evaluation over a folder: code every recording, decode it, measure what came back."""
+"""An evaluation: code every recording by every system, decode it, measure what came back, summarise."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+from audiocodec.errors import AudioError, DataError, MissingExtraError
+from audiocodec.evaluate.environment import environment
+from audiocodec.evaluate.manifest import choose, read_transcripts, sha256
+from audiocodec.evaluate.measure import measure
+from audiocodec.evaluate.metrics import METRICS, Domain
+from audiocodec.evaluate.recipe import EvaluationRecipe, metrics_of
+from audiocodec.evaluate.recordings import mono_file, read_mono
+from audiocodec.evaluate.results import ORIGINAL, Results, Row, SystemInfo, plain, write_results
+from audiocodec.evaluate.store import Store, facts, unit_key
+from audiocodec.evaluate.summary import summarise
+from audiocodec.evaluate.systems import System
+from audiocodec.evaluate.wanted import Wanted, gather
 
-from audiocodec.errors import AudioError, DataError, UsageError
-from audiocodec.evaluate import metrics as measures
-from audiocodec.evaluate.metrics import MEL_RATE, SPEECH_RATE, Samples
-from audiocodec.evaluate.peers import absent_reason, peer_systems
-from audiocodec.evaluate.systems import Coded, Histograms, System, Vpc, list_audio, mono_file, read_mono
-
-if TYPE_CHECKING:
-    from audiocodec.codec import Codec
-    from audiocodec.evaluate.report import Report
-
-Row = dict[str, Any]  # one line of a table: plain numbers and strings, None where something does not apply
-
-METRICS: dict[str, Callable[[Samples, Samples, int], float]] = {
-    "pesq_wb": measures.pesq_wb,
-    "stoi": measures.stoi,
-    "estoi": measures.estoi,
-    "mel": measures.mel_distance,
-    "si_sdr": measures.si_sdr,
-}
+OnProgress = Callable[[int, int, str], None]
 
 
-@dataclass
-class FileResult:
-    """What became of one recording: a row and the level use for each system, or the reason why it was skipped."""
+@dataclass(frozen=True)
+class Task:
+    """All there is to do for one recording; travels to worker processes."""
 
     path: Path
-    rows: list[Row] = field(default_factory=list)
-    histograms: list[Histograms | None] = field(default_factory=list)
-    skipped: str | None = None
+    file: str
+    """Its path below the folder of recordings."""
+    transcript: str | None = None
 
 
-def evaluate_folder(
-    folder: str | Path,
+@dataclass(frozen=True)
+class Job:
+    """What is the same for every recording."""
+
+    store: Store
+    systems: list[System]
+    metrics: list[str]
+    domain: Domain
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one recording: a row for each system that could code it, reasons for those that could not."""
+
+    task: Task
+    rows: list[Row]
+    skipped: dict[str, str]
+
+
+def evaluate(
+    recipe: EvaluationRecipe,
+    out: str | Path | None = None,
     *,
-    model: str | Path | Codec | None = None,
-    bitrates: Sequence[float] = (),
-    levels: Sequence[int] = (),
-    peers: Sequence[str] = (),
-    metrics: Sequence[str] = tuple(METRICS),
-    out_dir: str | Path | None = None,
-    markdown: str | Path | None = None,
+    resume: bool = False,
     force: bool = False,
-    workers: int = 1,
-    progress: Callable[[int, int, str], None] | None = None,
-) -> Report:
-    """Evaluate a model, and peers, over the audio files below ``folder``.
+    progress: OnProgress | None = None,
+) -> Results:
+    """Run an evaluation.
 
     Args:
-        folder: searched recursively; stereo files are mixed down to mono for every codec alike.
-        model: name or path of a model, a loaded Codec, or None for peers alone.
-        bitrates: rates of the model in kbps; with neither these nor ``levels``, all settings of the model.
-        levels: rates of the model as base level counts.
-        peers: ``opus``, or with rates in kbps ``opus:6,12``.
-        metrics: names out of METRICS.
-        out_dir: where to write summary.json, files.json and files.csv; created where missing.
-        markdown: where to write the summary as a markdown table.
-        force: overwrite results that exist.
-        workers: processes; with more than one, speeds suffer from what the processes do to each other.
-        progress: called with (files done, files in all, name of the file just done).
-
-    Returns:
-        The report, whose ``summary`` has one row per system and whose ``files`` has one per system and file.
+        recipe: files, models, peers, measures.
+        out: the folder of results (see :mod:`audiocodec.evaluate.results`); None keeps nothing.
+        resume: go on with what ``out`` holds: units whose recording and system are unchanged are not computed again.
+        force: replace what ``out`` holds.
+        progress: called with (recordings done, recordings in all, name of the one just done).
 
     Raises:
-        DataError: no folder, no audio in it, or none that could be read.
-        UsageError: an unknown metric or peer, a rate that the model does not have, nothing to evaluate.
-        MissingExtraError: a metric whose package is not installed.
-        OutputError: results exist and ``force`` is not set, or cannot be written.
+        DataError: no recordings, a wrong checksum, or none that could be read.
+        UsageError: an unknown peer, a rate that a model does not have, nothing to evaluate.
+        ModelError: no such model.
+        MissingExtraError: a measure was asked for by name and its package is not installed.
+        OutputError: ``out`` holds an evaluation and neither ``resume`` nor ``force`` is set, or cannot be written.
     """
-    from audiocodec.evaluate.report import Report, check_outputs, environment, write_report
-
-    check_outputs(out_dir, markdown, force)
-    paths = list_audio(Path(folder))
-    check_metrics(metrics)
-    codec = _load(model)
-    systems, absent = _systems(codec, bitrates, levels, peers)
-    results = []
-    for result in _results(paths, systems, tuple(metrics), workers):
-        results.append(result)
-        if progress is not None:
-            progress(len(results), len(paths), result.path.name)
-    results.sort(key=lambda result: result.path)
-    if all(result.skipped for result in results):
-        raise DataError(f"none of the {len(paths)} files in {folder} could be evaluated; first: {results[0].skipped}")
-    report = Report(
-        folder=str(folder),
-        metrics=list(metrics),
-        summary=[_summarise(i, system, results, metrics) for i, system in enumerate(systems)],
-        files=[{"file": str(r.path.relative_to(folder)), **row} for r in results for row in r.rows],
-        absent=absent,
-        skipped={str(r.path.relative_to(folder)): r.skipped for r in results if r.skipped},
-        environment=environment(codec, workers),
-    )
-    write_report(report, out_dir, markdown, force)
-    return report
+    metrics, unmeasured = usable_metrics(recipe)
+    wanted = gather(recipe)
+    tasks = _tasks(recipe)
+    with tempfile.TemporaryDirectory(prefix="audiocodec-evaluate-") if out is None else nullcontext(str(out)) as name:
+        store = Store(Path(name))
+        if out is not None:
+            store.prepare(resume, force)
+        job = Job(store, wanted.systems, metrics, recipe.domain)
+        outcomes = []
+        for outcome in _outcomes(job, tasks, recipe.workers):
+            outcomes.append(outcome)
+            if progress is not None:
+                progress(len(outcomes), len(tasks), outcome.task.file)
+        outcomes.sort(key=lambda outcome: outcome.task.path)
+        results = _collect(recipe, wanted, metrics, unmeasured, outcomes)
+        if out is not None:
+            results.folder = Path(out)
+            write_results(results, Path(out), force=True)
+    return results
 
 
-def check_metrics(names: Sequence[str]) -> None:
-    """Refuse unknown metrics, and those whose package is missing, before hours of work.
+def usable_metrics(recipe: EvaluationRecipe) -> tuple[list[str], dict[str, str]]:
+    """The measures to run, and those of the domain that cannot run here with the reason.
 
     Raises:
-        UsageError, MissingExtraError
+        MissingExtraError: one that was asked for by name is among the latter.
     """
-    probe = np.zeros(SPEECH_RATE)
-    for name in names:
-        if name not in METRICS:
-            raise UsageError(f"unknown metric '{name}'; known: {', '.join(METRICS)}")
-        METRICS[name](probe, probe, SPEECH_RATE)
+    names = metrics_of(recipe.domain) if recipe.metrics == "all" else recipe.metrics
+    absent = {name: reason for name in names if (reason := METRICS[name].absent_reason())}
+    if absent and recipe.metrics != "all":
+        raise MissingExtraError(next(iter(absent.values())))
+    return [name for name in names if name not in absent], absent
 
 
-def evaluate_file(path: Path, systems: Sequence[System], metrics: Sequence[str]) -> FileResult:
-    """Run every system over one recording; a recording that cannot be read is reported as skipped."""
-    result = FileResult(path)
+def evaluate_recording(job: Job, task: Task) -> Outcome:
+    """Run every system over one recording, as far as that was not done before."""
+    skipped: dict[str, str] = {}
+    rows = []
     with tempfile.TemporaryDirectory(prefix="audiocodec-evaluate-") as name:
         try:
-            with mono_file(path, Path(name)) as source:
-                original, sample_rate = read_mono(source)
-                if original.size == 0:
-                    raise AudioError(f"{path} holds no samples")
-                references = {rate: measures.resample(original, sample_rate, rate) for rate in (SPEECH_RATE, MEL_RATE)}
-                for system in systems:
-                    coded = system.run(source, Path(name))
-                    scores = _scores(references, coded, metrics)
-                    result.rows.append(_row(system, coded, original.size / sample_rate, sample_rate, scores))
-                    result.histograms.append(coded.histograms)
+            with mono_file(task.path, Path(name)) as source:
+                samples, _ = read_mono(source)
+                if not samples.size:
+                    raise AudioError(f"{task.path} holds no samples")
+                checksum = sha256(task.path)
+                for system in job.systems:
+                    try:
+                        rows.append(_unit(job, task, checksum, source, system, Path(name)))
+                    except AudioError as error:
+                        skipped[f"{task.file} by {system.codec} {system.setting}"] = str(error)
         except AudioError as error:
-            return FileResult(path, skipped=str(error))
-    return result
+            return Outcome(task, [], {task.file: str(error)})
+    return Outcome(task, rows, skipped)
 
 
-def _scores(references: dict[int, Samples], coded: Coded, metrics: Sequence[str]) -> dict[str, float]:
-    """All metrics of one decoded recording; ``references`` is the original at each rate that a metric works at."""
-    pairs = {}
-    scores: dict[str, float] = {}
-    for rate, reference in references.items():
-        decoded = measures.resample(coded.samples, coded.sample_rate, rate)
-        aligned, decoded, delay = measures.align(reference, decoded, round(coded.max_delay_s * rate))
-        pairs[rate] = aligned, decoded
-        if rate == SPEECH_RATE:
-            scores["delay_ms"] = 1000.0 * delay / rate
-    for name in metrics:
-        # mel at 24 kHz and from the full bands: what a codec cuts off above 8 kHz counts against it
-        rate = MEL_RATE if name == "mel" else SPEECH_RATE
-        reference, decoded = pairs[rate]
-        scores[name] = METRICS[name](reference, decoded, rate)
-    return scores
+def _unit(job: Job, task: Task, checksum: str, source: Path, system: System, scratch: Path) -> Row:
+    """The row of one recording and system: from the store where it is there, computed where not."""
+    label = f"{system.codec} {system.setting}".strip()
+    key = unit_key(checksum, system)
+    unit = job.store.read(key, task.file, label)
+    heard = job.store.read_audio(task.file, label) if unit else None
+    original, rate = read_mono(source)
+    if unit is None or heard is None:
+        coded = system.run(source, scratch)
+        unit = {"facts": facts(coded, original.size / rate, rate), "scores": {}}
+        job.store.write_audio(task.file, label, coded.samples, coded.sample_rate)
+        if label != ORIGINAL:
+            job.store.write_audio(task.file, ORIGINAL, original, rate)
+        heard = job.store.read_audio(task.file, label)
+        assert heard is not None
+    missing = [name for name in job.metrics if name not in unit["scores"]]
+    if missing or "delay_ms" not in unit:
+        about = unit["facts"]
+        scores, unit["delay_ms"] = measure(
+            original,
+            rate,
+            *heard,
+            missing,
+            job.domain,
+            delay_s=about["delay_s"],
+            max_delay_s=about["max_delay_s"],
+        )
+        unit["scores"].update(scores)
+        job.store.write(key, task.file, label, unit)
+    row = {"file": task.file, "codec": system.codec, "setting": system.setting}
+    row |= {name: value for name, value in unit["facts"].items() if name not in ("delay_s", "max_delay_s")}
+    row |= {"delay_ms": unit["delay_ms"]} | {name: unit["scores"][name] for name in job.metrics}
+    # As it will be read back: a run that goes on gives the very rows of one that was never stopped
+    return {key: plain(value) for key, value in row.items()}
 
 
-def _row(system: System, coded: Coded, seconds: float, sample_rate: int, scores: dict[str, float]) -> Row:
-    to_kbps = 8e-3 / seconds
-    return {
-        "codec": system.codec,
-        "setting": system.setting,
-        "seconds": seconds,
-        "sample_rate": sample_rate,
-        "file_bytes": coded.file_bytes,
-        "payload_bytes": coded.payload_bytes,
-        "raw_bytes": coded.raw_bytes,
-        "kbps": coded.file_bytes * to_kbps,
-        "payload_kbps": coded.payload_bytes * to_kbps,
-        "raw_kbps": None if coded.raw_bytes is None else coded.raw_bytes * to_kbps,
-        "encode_seconds": coded.encode_seconds,
-        "decode_seconds": coded.decode_seconds,
-        **scores,
-    }
+def _tasks(recipe: EvaluationRecipe) -> list[Task]:
+    folder = Path(recipe.files.folder)
+    pattern = recipe.files.transcripts
+    words = read_transcripts(folder, pattern) if pattern else {}
+    paths = choose(recipe.files)
+    return [Task(path, path.relative_to(folder).as_posix(), words.get(path.stem)) for path in paths]
 
 
-def _summarise(index: int, system: System, results: Sequence[FileResult], metrics: Sequence[str]) -> Row:
-    """Means over files; savings and speeds from totals; entropy and CVU from the pooled use of levels."""
-    done = [r for r in results if not r.skipped]
-    rows = [r.rows[index] for r in done]
-    total = {
-        key: sum(row[key] for row in rows) for key in ("seconds", "file_bytes", "encode_seconds", "decode_seconds")
-    }
-    summary: Row = {"codec": system.codec, "setting": system.setting, "files": len(rows)}
-    for key in ("kbps", "payload_kbps", *metrics):
-        summary[key] = _finite_mean([row[key] for row in rows])
-    summary["encode_speed"] = total["seconds"] / max(total["encode_seconds"], 1e-9)
-    summary["decode_speed"] = total["seconds"] / max(total["decode_seconds"], 1e-9)
-    if all(row["raw_bytes"] is not None for row in rows):
-        raw_bytes = sum(row["raw_bytes"] for row in rows)
-        summary["raw_kbps"] = _finite_mean([row["raw_kbps"] for row in rows])
-        summary["saving_percent"] = 100.0 * (1.0 - total["file_bytes"] / raw_bytes)
-    histograms = [h for h in (r.histograms[index] for r in done) if h is not None]
-    if histograms:
-        pooled = [np.sum([h[dim] for h in histograms], axis=0) for dim in range(len(histograms[0]))]
-        summary["entropy_bits_per_frame"], summary["cvu"] = token_use(pooled)
-    return summary
+def _collect(
+    recipe: EvaluationRecipe, wanted: Wanted, metrics: list[str], unmeasured: dict[str, str], outcomes: list[Outcome]
+) -> Results:
+    rows = [row for outcome in outcomes for row in outcome.rows]
+    skipped = {name: reason for outcome in outcomes for name, reason in outcome.skipped.items()}
+    if not rows:
+        name, reason = next(iter(skipped.items()))
+        raise DataError(f"none of the {len(outcomes)} recordings could be evaluated; {name}: {reason}")
+    infos = [
+        SystemInfo(system.codec, system.setting, role, system.identity())
+        for system, role in zip(wanted.systems, wanted.roles, strict=True)
+    ]
+    results = Results(
+        name=recipe.name,
+        domain=recipe.domain,
+        metrics=metrics,
+        systems=infos,
+        files=[outcome.task.file for outcome in outcomes if outcome.rows],
+        summary=[],
+        rows=rows,
+        absent=wanted.absent,
+        skipped=skipped,
+        unmeasured=unmeasured,
+        environment=environment(wanted.models, recipe.seed, recipe.workers),
+    )
+    results.summary = [summarise(info, results.rows_of(info), metrics) for info in infos]
+    return results
 
 
-def token_use(histograms: Histograms) -> tuple[float, float | None]:
-    """Entropy of the tokens in bits per frame, and codebook use, from how often each level was used.
-
-    The entropy is that of each dimension by itself, summed; CVU = exp(entropy in nats) / levels (arXiv 2602.17133),
-    averaged over the dimensions that have more than one level. (0, None) without any.
-    """
-    bits, uses = 0.0, []
-    for counts in histograms:
-        total = counts.sum()
-        if len(counts) < 2 or total == 0:
-            continue
-        share = counts[counts > 0] / total
-        nats = float(-(share * np.log(share)).sum())
-        bits += nats / np.log(2.0)
-        uses.append(np.exp(nats) / len(counts))
-    return float(bits), float(np.mean(uses)) if uses else None
-
-
-def _finite_mean(values: Sequence[float]) -> float | None:
-    finite: npt.NDArray[np.float64] = np.asarray([value for value in values if np.isfinite(value)])
-    return float(finite.mean()) if finite.size else None
-
-
-def _results(
-    paths: Sequence[Path], systems: Sequence[System], metrics: tuple[str, ...], workers: int
-) -> Iterator[FileResult]:
-    """Results in the order in which they are done."""
-    if workers <= 1 or len(paths) == 1:
-        yield from (evaluate_file(path, systems, metrics) for path in paths)
+def _outcomes(job: Job, tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
+    """Outcomes in the order in which they are done."""
+    if workers <= 1 or len(tasks) == 1:
+        yield from (evaluate_recording(job, task) for task in tasks)
         return
     # spawn: a forked child inherits torch's thread pool in a state that it cannot use
     with ProcessPoolExecutor(
-        min(workers, len(paths)), mp_context=get_context("spawn"), initializer=_one_thread
+        min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_start_worker, initargs=(job,)
     ) as pool:
-        jobs = [pool.submit(evaluate_file, path, systems, metrics) for path in paths]
+        futures = [pool.submit(_work, task) for task in tasks]
         try:
-            yield from (job.result() for job in as_completed(jobs))
+            yield from (future.result() for future in as_completed(futures))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
+_job: Job | None = None  # of a worker process: networks are sent to it once, not with every recording
+
+
+def _start_worker(job: Job) -> None:
     """Each worker process computes on one thread: several would fight for the same cores."""
+    global _job
     import torch
 
     torch.set_num_threads(1)
+    _job = job
 
 
-def _load(model: str | Path | Codec | None) -> Codec | None:
-    if isinstance(model, (str, Path)):
-        from audiocodec.codec import load
-
-        return load(str(model))
-    return model
-
-
-def _systems(
-    codec: Codec | None, bitrates: Sequence[float], levels: Sequence[int], peers: Sequence[str]
-) -> tuple[list[System], dict[str, str]]:
-    """The systems to evaluate, and the peers that cannot run here with the reason."""
-    systems: list[System] = []
-    if codec is not None:
-        chosen = [codec.choose_rate(kbps, None) for kbps in bitrates] + [codec.choose_rate(None, n) for n in levels]
-        # Two bit rates can lead to the same setting: measured once.
-        unique = {rate.base_levels: rate for rate in chosen or codec.rates}
-        systems += [Vpc(codec, unique[base]) for base in sorted(unique)]
-    absent = {}
-    for name in peers:
-        wanted = peer_systems([name])
-        if reason := absent_reason(name):
-            absent[name] = reason
-        else:
-            systems += wanted
-    if not systems:
-        reasons = "; ".join(absent.values()) or "pass a model, or --peers opus"
-        raise UsageError(f"nothing to evaluate: {reasons}")
-    return systems, absent
+def _work(task: Task) -> Outcome:
+    assert _job is not None
+    return evaluate_recording(_job, task)

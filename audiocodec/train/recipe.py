@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, model_validator
 
-from audiocodec.config import ModelConfig, Strict, load_yaml, parse
-from audiocodec.errors import ConfigError
+from audiocodec.config import ModelConfig, Strict, load_settings, parse
 from audiocodec.train.augment import AugmentConfig
 from audiocodec.train.losses import LossConfig
 
@@ -108,7 +106,7 @@ class Recipe(Strict):
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32", description="of matrix products; bfloat16: in the network only, never in bottleneck and losses"
     )
-    compile: bool = Field(False, description="torch.compile the network (GPU; minutes of start-up)")
+    compile: bool = Field(False, description="torch.compile network and loss: a minute or more of start-up")
     validation: ValidationConfig = ValidationConfig()
     checkpoint_seconds: float = Field(300.0, gt=0.0)
     log_steps: int = Field(50, ge=1, description="steps averaged into one line of the log")
@@ -140,12 +138,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     Raises:
         ConfigError: unreadable file, unknown key (names the nearest), value out of range, malformed override.
     """
-    data = load_yaml(path)
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected a mapping of settings, found {type(data).__name__}")
-    for override in overrides:
-        _set(data, override)
-    return parse(Recipe, data, str(path))
+    return load_settings(Recipe, path, overrides)
 
 
 def with_end(recipe: Recipe, minutes: float | None, steps: int | None) -> Recipe:
@@ -160,20 +153,3 @@ def with_end(recipe: Recipe, minutes: float | None, steps: int | None) -> Recipe
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON values, every default written out."""
     return recipe.model_dump(mode="json")
-
-
-def _set(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise ConfigError(f"cannot read the setting '{override}'; write it as section.key=value")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ConfigError(f"the value of '{override}' is not valid YAML") from None
-    for part in parts[:-1]:
-        inner = data.setdefault(part, {})
-        if not isinstance(inner, dict):
-            raise ConfigError(f"cannot set '{key.strip()}': '{part}' is a value, not a section")
-        data = inner
-    data[parts[-1]] = value

@@ -1,0 +1,160 @@
+"""``evaluate``: models and peers over recordings, by recipe or by options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from audiocodec.cli.options import DEFAULT_MODEL, Force, Json, Quiet, set_threads
+from audiocodec.cli.progress import count_bar
+
+if TYPE_CHECKING:
+    from audiocodec.evaluate.recipe import EvaluationRecipe
+    from audiocodec.evaluate.results import Results
+
+_EPILOG = """Examples:
+
+  audiocodec evaluate recordings/
+
+  audiocodec evaluate recordings/ --bitrate 1.5 --bitrate 3 --peer opus:6,12 --out results/
+
+  audiocodec evaluate recordings/ --peer opus --no-model --json
+
+  audiocodec evaluate recipes/evaluate_speech.yaml --out results/ --resume
+
+  audiocodec evaluate recipes/evaluate_speech.yaml --set files.folder=recordings/ --set workers=2
+
+  audiocodec evaluate results/ --blind listening-test/
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command(epilog=_EPILOG)(evaluate)
+
+
+def evaluate(
+    target: Annotated[
+        str, typer.Argument(metavar="RECIPE|FOLDER", help="A recipe, a folder of recordings, or one of results.")
+    ],
+    model: Annotated[str | None, typer.Option("--model", "-m", metavar="NAME|PATH")] = None,
+    no_model: Annotated[bool, typer.Option("--no-model", help="Evaluate the peers alone.")] = False,
+    bitrate: Annotated[list[float] | None, typer.Option("--bitrate", "-b", metavar="KBPS", help="Repeatable.")] = None,
+    levels: Annotated[list[int] | None, typer.Option("--levels", "-l", metavar="N", help="Repeatable.")] = None,
+    peer: Annotated[
+        list[str] | None,
+        typer.Option("--peer", metavar="NAME[:RATE,...]", help="Such as opus:6,12 or lyra; repeatable."),
+    ] = None,
+    lyra: Annotated[str | None, typer.Option("--lyra", metavar="FOLDER", help="Lyra v2's TFLite networks.")] = None,
+    domain: Annotated[str | None, typer.Option("--domain", metavar="speech|music", help="Default: speech.")] = None,
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="Default: all of the domain.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe; repeatable.")
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FOLDER", help="Keep results here; of a recipe: runs/evaluate-NAME."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the evaluation in the folder.")] = False,
+    markdown: Annotated[str | None, typer.Option("--markdown", metavar="FILE", help="Write the table here.")] = None,
+    blind: Annotated[
+        str | None, typer.Option("--blind", metavar="FOLDER", help="Make a listening test with hidden names here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, help="Processes; more than one blurs speeds.")
+    ] = None,
+    force: Force = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure models beside other codecs: rates as written, quality, speed; a report and a listening test.
+
+    An evaluation that is kept can be interrupted and goes on with --resume; nothing is computed twice.
+    """
+    from audiocodec.evaluate.finish import check_extras, finish
+    from audiocodec.evaluate.results import is_results, read_results
+
+    set_threads(1)
+    check_extras(markdown, blind, force)
+    if is_results(Path(target)):
+        results = read_results(Path(target))
+        finish(results, markdown=markdown, blind=blind, force=force)
+        _show(results, json, quiet)
+        return
+    options = {
+        "--model": model,
+        "--no-model": no_model,
+        "--bitrate": bitrate,
+        "--levels": levels,
+        "--peer": peer,
+        "--domain": domain,
+        "--metric": metric,
+    }
+    recipe, from_file = _recipe(target, options, overrides or [], lyra, workers)
+    place = out if out is not None or not from_file else f"runs/evaluate-{recipe.name}"
+    results = _run(recipe, place, resume, force, quiet)
+    finish(results, markdown=markdown, blind=blind, force=force, listen=recipe.listen, seed=recipe.seed)
+    _show(results, json, quiet)
+
+
+def _recipe(
+    target: str, options: dict[str, Any], overrides: list[str], lyra: str | None, workers: int | None
+) -> tuple[EvaluationRecipe, bool]:
+    """The recipe in a file, or the one that options stand for; and whether it was a file."""
+    from audiocodec.config import load_settings, parse
+    from audiocodec.errors import ConfigError, UsageError
+    from audiocodec.evaluate.recipe import EvaluationRecipe
+
+    if Path(target).is_file():
+        given = [name for name, value in options.items() if value]
+        if given:
+            raise UsageError(f"{given[0]} goes with a folder of recordings; change a recipe with --set KEY=VALUE")
+        more = ([f"lyra={lyra}"] if lyra else []) + ([f"workers={workers}"] if workers else [])
+        return load_settings(EvaluationRecipe, Path(target), [*overrides, *more]), True
+    if overrides:
+        raise UsageError("--set goes with a recipe; a folder of recordings has options of its own")
+    ours = {
+        "model": options["--model"] or DEFAULT_MODEL,
+        "bitrates": options["--bitrate"] or [],
+        "levels": options["--levels"] or [],
+    }
+    settings = {
+        "name": Path(target).resolve().name or "evaluation",
+        "domain": options["--domain"] or "speech",
+        "files": {"folder": target},
+        "models": [] if options["--no-model"] else [ours],
+        "peers": options["--peer"] or [],
+        "lyra": lyra,
+        "metrics": options["--metric"] or "all",
+        "workers": workers or 1,
+    }
+    try:
+        return parse(EvaluationRecipe, settings, "options"), False
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+
+
+def _run(recipe: EvaluationRecipe, place: str | None, resume: bool, force: bool, quiet: bool) -> Results:
+    from audiocodec.evaluate.run import evaluate as run
+
+    with count_bar("evaluating", quiet) as update:
+        return run(recipe, place, resume=resume, force=force, progress=update)
+
+
+def _show(results: Results, json: bool, quiet: bool) -> None:
+    if json:
+        import json as writer
+
+        print(writer.dumps(results.summary, indent=2))
+    elif not quiet:
+        from rich.console import Console
+
+        from audiocodec.evaluate.report.table import rich_table
+
+        # In a pipe, rich would cut the table to 80 columns
+        Console(width=None if sys.stdout.isatty() else 220).print(rich_table(results))
+        if results.folder is not None:
+            print(f"results in {results.folder}: report.html, table.md, files.csv, summary.json")

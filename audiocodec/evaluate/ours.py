@@ -1,0 +1,113 @@
+"""This project's codec as a system under evaluation, through the files that its commands write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from audiocodec.errors import BitstreamError
+from audiocodec.evaluate.recordings import read_mono
+from audiocodec.evaluate.systems import Coded, Histograms, PacketUse, Stopwatch
+
+if TYPE_CHECKING:
+    from audiocodec.bitstream import EntropyModel
+    from audiocodec.codec import Codec, RateSetting
+
+
+@dataclass
+class Vpc:
+    """This project's codec at one rate setting, through the files that ``audiocodec encode`` and ``decode`` write."""
+
+    model: Codec
+    rate: RateSetting
+
+    @property
+    def codec(self) -> str:
+        """Name of the model."""
+        return str(self.model.config.name)
+
+    @property
+    def setting(self) -> str:
+        """Base level count of the rate."""
+        return f"{self.rate.base_levels} levels"
+
+    def identity(self) -> dict[str, str]:
+        """Version, fingerprint of config, weights and tables, and the level counts."""
+        from audiocodec import __version__
+
+        return {
+            "audiocodec": __version__,
+            "fingerprint": self.model.fingerprint.hex(),
+            "levels": ",".join(map(str, self.rate.levels)),
+        }
+
+    def run(self, source: Path, folder: Path) -> Coded:
+        """Write ``source`` as .vpc in both coding modes, and decode the entropy coded one."""
+        from audiocodec.transcode import decode_file, encode_file
+
+        coded, raw, decoded = folder / "coded.vpc", folder / "raw.vpc", folder / "decoded.wav"
+        encoding, decoding = Stopwatch(), Stopwatch()
+        with encoding:
+            encode_file(self.model, source, coded, self.rate, mode="range", force=True)
+        encode_file(self.model, source, raw, self.rate, mode="raw", force=True)
+        with decoding:
+            decode_file(self.model, coded, decoded, force=True)
+        samples, sample_rate = read_mono(decoded)
+        data = coded.read_bytes()
+        use = token_statistics(data, self.model.entropy)
+        return Coded(
+            samples=samples,
+            sample_rate=sample_rate,
+            file_bytes=len(data),
+            payload_bytes=use.payload_bytes,
+            encode_seconds=encoding.seconds,
+            decode_seconds=decoding.seconds,
+            raw_bytes=raw.stat().st_size,
+            frames=use.frames,
+            histograms=use.histograms,
+            packets=use.packets,
+            delay_s=0.0,  # decoding trims what the header states
+        )
+
+
+@dataclass
+class TokenStatistics:
+    """What is in a .vpc file.
+
+    Payload bytes and frames are those of packets with tokens (silence has none); ``histograms`` tells for each
+    dimension how often each level occurs; ``packets`` has seconds and bytes, framing included, of every packet.
+    """
+
+    payload_bytes: int
+    frames: int
+    histograms: Histograms
+    packets: PacketUse
+
+
+def token_statistics(data: bytes, entropy: EntropyModel | None) -> TokenStatistics:
+    """Count what the bytes of a .vpc file hold. Raises BitstreamError where the file is damaged."""
+    from audiocodec.bitstream import StreamHeader
+    from audiocodec.bitstream.packet import Kind, Packet, PacketDecoder
+    from audiocodec.bitstream.scanner import PacketScanner
+
+    header, start = StreamHeader.unpack(data)
+    decoder, scanner = PacketDecoder(header, entropy), PacketScanner(header, start)
+    scanner.feed(data[start:])
+    scanner.final = True
+    use = TokenStatistics(0, 0, [np.zeros(count, np.int64) for count in header.levels], [])
+    for item in scanner.items():
+        if not isinstance(item, Packet):
+            raise BitstreamError(item.reason, item.position)
+        if item.frames:
+            seconds = item.frames * header.hop_samples / header.sample_rate
+            use.packets.append((seconds, item.end - item.position))
+        if item.kind in (Kind.RAW, Kind.RANGE):
+            use.payload_bytes += len(item.payload)
+            use.frames += item.frames
+            indices = decoder.indices(item)
+            for dim, histogram in enumerate(use.histograms):
+                histogram += np.bincount(indices[:, :, dim].ravel(), minlength=len(histogram))
+    return use

@@ -1,0 +1,82 @@
+"""Opus (RFC 6716): libopus through PyAV."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiocodec.errors import MissingExtraError
+from audiocodec.evaluate.metrics import SPEECH_RATE, resample
+from audiocodec.evaluate.peers.pyav import decode, encode, has_encoder, packet_bytes, pyav, pyav_identity
+from audiocodec.evaluate.recordings import read_mono
+from audiocodec.evaluate.systems import Coded, Stopwatch
+
+_OPUS_RATE = 48_000  # Opus's own rate
+
+
+@dataclass(frozen=True)
+class Opus:
+    """libopus by PyAV: voice mode, 20 ms frames, in an Ogg file.
+
+    Below 9 kbps its voice mode leaves out what lies above 4 to 6 kHz; from 9 on it keeps 8 kHz, from about 16 on more.
+    So recordings above 16 kHz enter at 48 kHz; others at 16 kHz. Ogg states the encoder's delay, and decoding trims it.
+    """
+
+    kbps: float
+    variable: bool = True
+
+    @property
+    def codec(self) -> str:
+        """Name in tables."""
+        return "opus"
+
+    @property
+    def setting(self) -> str:
+        """The bit rate asked of the encoder, and how strictly it is kept."""
+        return f'"{self.kbps:g}" {"VBR" if self.variable else "CBR"} voip'
+
+    def identity(self) -> dict[str, str]:
+        """Versions, and every option."""
+        return {**pyav_identity(), "libopus": libopus_version(), "bps": str(round(self.kbps * 1000)), **self._options()}
+
+    def _options(self) -> dict[str, str]:
+        return {"application": "voip", "vbr": "on" if self.variable else "off", "frame_duration": "20"}
+
+    def run(self, source: Path, folder: Path) -> Coded:  # noqa: ARG002
+        """Encode ``source`` to Ogg Opus in memory and decode it; nothing is written to ``folder``."""
+        samples, sample_rate = read_mono(source)
+        rate = _OPUS_RATE if sample_rate > SPEECH_RATE else SPEECH_RATE
+        encoding, decoding = Stopwatch(), Stopwatch()
+        with encoding:
+            resampled = resample(samples, sample_rate, rate)
+            data = encode(resampled, rate, "libopus", "ogg", self._options(), round(self.kbps * 1000))
+        with decoding:
+            decoded, decoded_rate = decode(data)
+        return Coded(
+            samples=decoded,
+            sample_rate=decoded_rate,
+            file_bytes=len(data),
+            payload_bytes=packet_bytes(data),
+            encode_seconds=encoding.seconds,
+            decode_seconds=decoding.seconds,
+        )
+
+
+def absent_opus() -> str | None:
+    """Why Opus cannot run here, with the remedy; None if it can."""
+    try:
+        present = has_encoder("libopus")
+    except MissingExtraError as error:
+        return str(error)
+    return None if present else "this build of PyAV has no libopus encoder; run: pip install --upgrade av"
+
+
+def libopus_version() -> str:
+    """What the libopus inside PyAV's wheel calls itself; ``unknown`` where PyAV was built against another one."""
+    libraries = Path(pyav().__file__).resolve().parent.parent / "av.libs"
+    for library in sorted(libraries.glob("libopus*")):
+        version = ctypes.CDLL(str(library)).opus_get_version_string
+        version.restype = ctypes.c_char_p
+        return str(version().decode("ascii")).removeprefix("libopus ")
+    return "unknown"

@@ -1,0 +1,76 @@
+"""The summary as a table, for a terminal and for Markdown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from audiocodec.evaluate.metrics import METRICS
+from audiocodec.evaluate.results import Results
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# Key in a summary row, heading, format: before and after the measures.
+_HEAD = (
+    ("codec", "codec", "{}"),
+    ("setting", "setting", "{}"),
+    ("kbps", "kbps, file", "{:.2f}"),
+    ("payload_kbps", "kbps, payload", "{:.2f}"),
+    ("saving_percent", "below raw", "{:.1f} %"),
+)
+_TAIL = (
+    ("entropy_bits_per_frame", "bits/frame", "{:.1f}"),
+    ("cvu", "CVU", "{:.3f}"),
+    ("encode_speed", "encode speed", "{:.0f}x"),
+    ("decode_speed", "decode speed", "{:.0f}x"),
+)
+
+
+def cells(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Headings, and formatted cells, of the columns in which at least one row has a value; absent peers last."""
+    measures = [(name, METRICS[name].heading, f"{{:.{METRICS[name].decimals}f}}") for name in results.metrics]
+    columns = [column for column in (*_HEAD, *measures, *_TAIL) if _is_used(results, column[0])]
+    rows = [[_cell(row.get(key), form) for key, _, form in columns] for row in results.summary]
+    rows += [[name, "absent", *[""] * (len(columns) - 2)] for name in results.absent]
+    return [heading for _, heading, _ in columns], rows
+
+
+def rich_table(results: Results) -> Table:
+    """For a terminal."""
+    from rich.table import Table
+
+    count = len(results.files)
+    table = Table(title=f"{results.name}: means over {count} recordings", caption=notes(results) or None)
+    headings, rows = cells(results)
+    for index, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if index < 2 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def markdown(results: Results) -> str:
+    """For a document, with lines of notes below where there are any."""
+    headings, rows = cells(results)
+    rule = ["---", "---", *["---:"] * (len(headings) - 2)]
+    lines = ["| " + " | ".join(line) + " |" for line in (headings, rule, *rows)]
+    below = notes(results)
+    return "\n".join(lines) + "\n" + (f"\n{below}\n" if below else "")
+
+
+def notes(results: Results) -> str:
+    """What could not run and what was skipped, in words; empty without any."""
+    lines = [f"{name} absent: {reason}" for name, reason in results.absent.items()]
+    lines += [f"{METRICS[name].heading} not measured: {reason}" for name, reason in results.unmeasured.items()]
+    if results.skipped:
+        first, why = next(iter(results.skipped.items()))
+        lines.append(f"{len(results.skipped)} skipped; {first}: {why}")
+    return "\n".join(lines)
+
+
+def _is_used(results: Results, key: str) -> bool:
+    return any(row.get(key) is not None for row in results.summary)
+
+
+def _cell(value: Any, form: str) -> str:
+    return "" if value is None else form.format(value)

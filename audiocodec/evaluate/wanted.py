@@ -1,0 +1,68 @@
+"""The systems that a recipe asks for: our models at their rates, peers, commands, anchors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audiocodec.errors import UsageError
+from audiocodec.evaluate.anchors import Original
+from audiocodec.evaluate.ours import Vpc
+from audiocodec.evaluate.peers import command_systems, peer_systems
+from audiocodec.evaluate.recipe import EvaluationRecipe, ModelEntry
+from audiocodec.evaluate.results import Role
+from audiocodec.evaluate.systems import System
+
+
+@dataclass
+class Wanted:
+    """Systems with their roles, the peers that cannot run here with reasons, and the models' names."""
+
+    systems: list[System] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+    models: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, role: Role, systems: list[System], absent: dict[str, str] | None = None) -> None:
+        """Take over systems of one role, each once."""
+        known = {(system.codec, system.setting) for system in self.systems}
+        for system in systems:
+            if (system.codec, system.setting) not in known:
+                known.add((system.codec, system.setting))
+                self.systems.append(system)
+                self.roles.append(role)
+        self.absent |= absent or {}
+
+
+def gather(recipe: EvaluationRecipe) -> Wanted:
+    """Everything that a recipe names.
+
+    Raises:
+        UsageError: an unknown peer, a rate that a model or peer does not have, or nothing to evaluate.
+        ModelError: no such model.
+    """
+    wanted = Wanted()
+    for entry in recipe.models:
+        systems, about = _ours(entry)
+        wanted.add("ours", systems)
+        wanted.models.append(about)
+    lyra = Path(recipe.lyra) if recipe.lyra else None
+    wanted.add("peer", *peer_systems(recipe.peers, lyra=lyra))
+    wanted.add("peer", *command_systems(recipe.commands))
+    wanted.add("anchor", [Original() for _ in recipe.anchors])
+    if not wanted.systems:
+        reasons = "; ".join(wanted.absent.values()) or "name a model, or a peer such as opus"
+        raise UsageError(f"nothing to evaluate: {reasons}")
+    return wanted
+
+
+def _ours(entry: ModelEntry) -> tuple[list[System], dict[str, str]]:
+    from audiocodec.codec import load
+
+    codec = load(entry.model)
+    chosen = [codec.choose_rate(kbps, None) for kbps in entry.bitrates]
+    chosen += [codec.choose_rate(None, levels) for levels in entry.levels]
+    # Two bit rates can lead to the same setting: measured once.
+    unique = {rate.base_levels: rate for rate in chosen or codec.rates}
+    about = {"name": codec.config.name, "fingerprint": codec.fingerprint.hex()}
+    return [Vpc(codec, unique[base]) for base in sorted(unique)], about

@@ -1,0 +1,126 @@
+"""Put tables of stored results into the documents that show them, so that no figure is typed by hand.
+
+    python docs/tables.py            # write
+    python docs/tables.py --check    # exit 1 and name the documents where they differ from the stored run
+
+In a document the text between ``<!-- table NAME -->`` and ``<!-- /table -->`` is replaced. The stored runs in
+``docs/results`` are made by ``docs/measure.sh``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from audiocodec.evaluate.report.table import markdown
+from audiocodec.evaluate.results import Results, Row, read_results
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "results"
+# Rates that the README shows; the cards show all.
+README_KBPS = (1.6, 3.0, 6.0)
+SPEECH_COLUMNS = ("pesq_wb", "stoi", "estoi", "mel", "visqol_speech", "dnsmos", "speaker")
+MUSIC_COLUMNS = ("visqol_audio", "mel", "stft", "si_sdr")
+
+
+def speech() -> str:
+    """Ours at the settings just below three rates, beside every peer."""
+    results = read_results(RESULTS / "speech")
+    return _table(results, SPEECH_COLUMNS, lambda row: row["role"] != "ours" or row["setting"] in _chosen(results))
+
+
+def speech_bd() -> str:
+    """How many fewer bits ours takes than each peer, or more."""
+    from audiocodec.evaluate.report.comparisons import bd_table_markdown
+
+    return bd_table_markdown(read_results(RESULTS / "speech"))
+
+
+def music() -> str:
+    """All systems on music."""
+    return _table(read_results(RESULTS / "music"), MUSIC_COLUMNS, lambda row: True)
+
+
+def model_card(name: str) -> str:
+    """Every setting of one model, with every measure."""
+    results = read_results(RESULTS / "speech")
+    return _table(results, tuple(results.metrics), lambda row: row["codec"] == name, peers=False)
+
+
+def sources(name: str) -> str:
+    """The training data of a model, from the ``sources.json`` that the preparation script wrote."""
+    rows = json.loads((ROOT / "pretrained" / name / "sources.json").read_text(encoding="utf-8"))
+    lines = ["| Debian package | version | hours | recordings | licence | copyright |", "|---|---|---:|---:|---|---|"]
+    for row in rows:
+        lines.append(
+            f"| {row['package']} | {row['version']} | {row['hours']:.2f} | {row['recordings']} | {row['licence']} "
+            f"| [file]({row['copyright']}) |"
+        )
+    total = sum(row["hours"] for row in rows)
+    lines.append(f"| all | | {total:.2f} | {sum(row['recordings'] for row in rows)} | | |")
+    return "\n".join(lines)
+
+
+TABLES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
+    "first-command": (lambda: (RESULTS / "first-command.md").read_text(encoding="utf-8"), ("README.md",)),
+    "speech": (speech, ("README.md",)),
+    "speech-bd": (speech_bd, ("README.md",)),
+    "music": (music, ("README.md",)),
+    "speech-16k": (lambda: model_card("speech-16k"), ("pretrained/speech-16k/CARD.md",)),
+    "speech-16k-sources": (lambda: sources("speech-16k"), ("pretrained/speech-16k/CARD.md",)),
+}
+
+
+def _chosen(results: Results) -> set[str]:
+    """The settings of ours with the most bits at or below each of README_KBPS, as written on these files."""
+    ours = [row for row in results.summary if row["role"] == "ours"]
+    fitting = ([row for row in ours if row["kbps"] <= kbps] for kbps in README_KBPS)
+    return {max(rows, key=lambda row: row["kbps"])["setting"] for rows in fitting if rows}
+
+
+def _table(results: Results, metrics: tuple[str, ...], keep: Callable[[Row], bool], peers: bool = True) -> str:
+    shown = [name for name in metrics if name in results.metrics]
+    summary = [{key: value for key, value in row.items()} for row in results.summary if keep(row)]
+    absent = results.absent if peers else {}
+    part = Results(
+        results.name, results.domain, shown, results.systems, results.files, summary, [], absent, results.skipped
+    )
+    return markdown(part)
+
+
+def updated() -> Iterator[tuple[Path, str, str]]:
+    """Each document with its text as it is, and as it should be. Raises ValueError if it has no place for a table."""
+    for path in sorted({document for _, documents in TABLES.values() for document in documents}):
+        old = new = (ROOT / path).read_text(encoding="utf-8")
+        for name, (make, documents) in TABLES.items():
+            if path in documents:
+                new = _insert(new, name, make(), path)
+        yield ROOT / path, old, new
+
+
+def _insert(text: str, name: str, table: str, document: str) -> str:
+    marked = re.compile(rf"(<!-- table {re.escape(name)} -->\n).*?(<!-- /table -->)", re.DOTALL)
+    if not marked.search(text):
+        raise ValueError(f"{document} has no place for the table {name}")
+    return marked.sub(lambda match: f"{match[1]}{table.strip()}\n{match[2]}", text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write, or check."""
+    differing = [path for path, old, new in updated() if old != new]
+    if arguments == ["--check"]:
+        for path in differing:
+            print(f"{path.relative_to(ROOT)} differs from the stored run; run: python docs/tables.py", file=sys.stderr)
+        return int(bool(differing))
+    for path, old, new in updated():
+        if old != new:
+            path.write_text(new, encoding="utf-8")
+            print(f"updated {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
