@@ -74,7 +74,7 @@ def absent_opus() -> str | None:
 
 def libopus_version() -> str:
     """What the libopus inside PyAV's wheel calls itself; ``unknown`` where PyAV was built against another one."""
-    libraries = Path(pyav().__file__).resolve().parent.parent / "av.libs"
+    libraries = Path(str(pyav().__file__)).resolve().parent.parent / "av.libs"
     for library in sorted(libraries.glob("libopus*")):
         version = ctypes.CDLL(str(library)).opus_get_version_string
         version.restype = ctypes.c_char_p
