@@ -47,6 +47,7 @@ def commands() -> list[list[str]]:
 def test_the_commands_are_these() -> None:
     names = [" ".join(c) for c in commands()]
     assert sorted(names) == [
+        "blind",
         "compare",
         "data pack",
         "decode",
@@ -55,6 +56,7 @@ def test_the_commands_are_these() -> None:
         "evaluate",
         "info",
         "models",
+        "score",
         "train",
     ]
 

@@ -121,7 +121,7 @@ def search_rate(reference_rate: int, degraded_rate: int) -> int:
 
 def find_lag(reference: Samples, degraded: Samples, sample_rate: int, max_delay_s: float) -> Lag:
     """The delay of ``degraded`` [samples] within ``max_delay_s`` either way, by cross-correlation; 0 for silence."""
-    start, stop = _loudest(reference, round(SEARCH_SECONDS * sample_rate))
+    start, stop = loudest(reference, round(SEARCH_SECONDS * sample_rate))
     if stop - start < len(reference):  # the delay moves what belongs to the stretch out of it at its ends, no more
         reference, degraded = reference[start:stop], degraded[start:stop]
     aligned, shifted, delay = align(reference, degraded, round(max_delay_s * sample_rate))
@@ -135,7 +135,7 @@ def cut(reference: Samples, degraded: Samples, delay: int) -> tuple[Samples, Sam
     return reference[:length], degraded[:length]
 
 
-def _loudest(samples: Samples, length: int) -> tuple[int, int]:
+def loudest(samples: Samples, length: int) -> tuple[int, int]:
     """Where the stretch of ``length`` samples with the most energy lies, to half of its length."""
     if len(samples) <= length or length < 2:
         return 0, len(samples)
