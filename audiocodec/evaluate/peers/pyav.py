@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from fractions import Fraction
 from types import ModuleType
 
 import numpy as np
@@ -19,6 +20,15 @@ def pyav() -> ModuleType:
     except ImportError as error:
         raise MissingExtraError(f"av does not import ({error}); run: pip install 'audiocodec[eval]'") from error
     return av
+
+
+def absent_pyav() -> str | None:
+    """Why PyAV cannot be used, with the remedy; None if it can."""
+    try:
+        pyav()
+    except MissingExtraError as error:
+        return str(error)
+    return None
 
 
 def has_encoder(name: str) -> bool:
@@ -65,6 +75,8 @@ def encode(
             pcm = np.clip(np.round(samples * 32767.0), -32768, 32767).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(pcm[None, :], format="s16", layout="mono")
             frame.sample_rate = sample_rate
+            # Without times of its own, an MP4 file would not say how much of its start is the encoder's delay.
+            frame.pts, frame.time_base = 0, Fraction(1, sample_rate)
             for piece in (frame, None) if pcm.size else (None,):
                 for packet in stream.encode(piece):
                     output.mux(packet)

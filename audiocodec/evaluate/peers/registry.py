@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from audiocodec.errors import UsageError
+from audiocodec.evaluate.peers.amrwb import AMR_WB_KBPS, AmrWb, absent_amr_wb
+from audiocodec.evaluate.peers.ffmpeg import AAC_KBPS, HE_AAC_KBPS, MP3_KBPS, Ffmpeg, absent_ffmpeg
 from audiocodec.evaluate.peers.lyra import LYRA_KBPS, Lyra, absent_lyra
+from audiocodec.evaluate.peers.neural import DAC_KBPS, ENCODEC_KBPS, MIMI_KBPS, SNAC_KBPS, Neural, absent_neural
 from audiocodec.evaluate.peers.opus import Opus, absent_opus
+from audiocodec.evaluate.peers.pyav import absent_pyav
 from audiocodec.evaluate.peers.tools import CODEC2_BPS, Codec2, Lc3, absent_codec2, absent_lc3
+from audiocodec.evaluate.peers.vorbis import Vorbis
 from audiocodec.evaluate.systems import System
 
 
@@ -61,6 +67,14 @@ def _lyra(kbps: float, folder: Path | None) -> System:
     return Lyra(kbps, folder)
 
 
+def _neural(name: str, kbps: float, _: Path | None) -> System:
+    return Neural(name, kbps)
+
+
+def _absent_neural(name: str, _: Path | None) -> str | None:
+    return absent_neural(name)
+
+
 _OPUS_DEFAULTS: tuple[float, ...] = (6, 8, 9, 12, 16, 24)
 _PEERS: tuple[Peer, ...] = (
     Peer(
@@ -81,6 +95,16 @@ _PEERS: tuple[Peer, ...] = (
         allowed=(6, 256),
         ranged=True,
         make=lambda kbps, _: Opus(kbps, variable=False),
+        absent=lambda _: absent_opus(),
+    ),
+    Peer(
+        "opus-audio",
+        "Opus, variable bit rate, tuned for music instead of speech",
+        defaults=(16, 24, 32, 64),
+        example="opus-audio:16,32",
+        allowed=(6, 256),
+        ranged=True,
+        make=lambda kbps, _: Opus(kbps, application="audio"),
         absent=lambda _: absent_opus(),
     ),
     Peer(
@@ -111,6 +135,72 @@ _PEERS: tuple[Peer, ...] = (
         allowed=LYRA_KBPS,
         make=_lyra,
         absent=absent_lyra,
+    ),
+    Peer(
+        "amr-wb",
+        "AMR-WB of mobile telephony (library vo-amrwbenc)",
+        defaults=(6.6, 12.65, 23.85),
+        example="amr-wb:6.6,12.65",
+        allowed=AMR_WB_KBPS,
+        make=lambda kbps, _: AmrWb(kbps),
+        absent=lambda _: absent_amr_wb(),
+    ),
+    Peer(
+        "aac",
+        "AAC-LC (FFmpeg's own encoder)",
+        defaults=(16, 24, 32, 64),
+        example="aac:16,24",
+        allowed=AAC_KBPS,
+        ranged=True,
+        make=lambda kbps, _: Ffmpeg("aac", kbps),
+        absent=lambda _: absent_ffmpeg("aac"),
+    ),
+    Peer(
+        "he-aac",
+        "HE-AAC v1 (libfdk_aac or Apple's, where FFmpeg has them)",
+        defaults=(12, 16, 24, 32),
+        example="he-aac:16",
+        allowed=HE_AAC_KBPS,
+        ranged=True,
+        make=lambda kbps, _: Ffmpeg("he-aac", kbps),
+        absent=lambda _: absent_ffmpeg("he-aac"),
+    ),
+    Peer(
+        "mp3",
+        "MP3, constant bit rate (LAME in PyAV)",
+        defaults=(16, 24, 32, 64),
+        example="mp3:16,32",
+        allowed=MP3_KBPS,
+        make=lambda kbps, _: Ffmpeg("mp3", kbps),
+        absent=lambda _: absent_ffmpeg("mp3"),
+    ),
+    Peer(
+        "vorbis",
+        "Ogg Vorbis (libvorbis in soundfile), by quality",
+        defaults=(0, 2, 5),
+        example="vorbis:0,5",
+        allowed=(0, 10),
+        ranged=True,
+        unit="quality",
+        make=lambda quality, _: Vorbis(quality),
+        absent=lambda _: absent_pyav(),
+    ),
+    *(
+        Peer(
+            name,
+            about,
+            defaults=rates[:3],
+            example=f"{name}:{rates[0]:g}",
+            allowed=rates,
+            make=functools.partial(_neural, name),
+            absent=functools.partial(_absent_neural, name),
+        )
+        for name, about, rates in (
+            ("encodec", "EnCodec 24 kHz (package encodec)", ENCODEC_KBPS),
+            ("dac", "Descript Audio Codec 24 kHz (package descript-audio-codec)", DAC_KBPS),
+            ("mimi", "Mimi (package transformers)", MIMI_KBPS),
+            ("snac", "SNAC 24 kHz (package snac)", SNAC_KBPS),
+        )
     ),
 )
 PEERS: dict[str, Peer] = {peer.name: peer for peer in _PEERS}

@@ -32,7 +32,7 @@ CODEC2_BPS = tuple(float(bps) for bps in _CODEC2)
 
 _LC3_FRAME_HEADER_BYTES = 2
 _LC3_FRAME_MS = 10
-LC3_RATES = (8_000, 16_000, 24_000, 32_000, 48_000)
+_LC3_RATES = (8_000, 16_000, 24_000, 32_000, 48_000)
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,9 @@ def absent_codec2() -> str | None:
 class Lc3:
     """LC3 (Bluetooth LE Audio) by Google's ``elc3`` and ``dlc3``: frames of 10 ms, all of one size.
 
-    Recordings enter at the lowest of its rates that holds their band. Its decoder trims the delay. ``payload_bytes``
-    are the frames, ``file_bytes`` the program's own file with 2 bytes a frame on top.
+    Recordings enter at the lowest of its rates that holds their band, and at no more than 24 kHz below 32 kbps (on
+    music at 16 kbps that gave STOI .832, and 48 kHz .821), 32 kHz below 64 kbps. Its decoder trims the delay.
+    ``payload_bytes`` are the frames, ``file_bytes`` the program's own file with 2 bytes a frame on top.
     """
 
     kbps: float
@@ -134,7 +135,8 @@ class Lc3:
 
         wav, coded, decoded = folder / "lc3.wav", folder / "lc3.lc3", folder / "lc3-decoded.wav"
         samples, sample_rate = read_mono(source)
-        rate = next((rate for rate in LC3_RATES if rate >= sample_rate), LC3_RATES[-1])
+        widest = 24_000 if self.kbps < 32 else 32_000 if self.kbps < 64 else 48_000
+        rate = next(rate for rate in _LC3_RATES if rate >= min(sample_rate, widest))
         encoding, decoding = Stopwatch(), Stopwatch()
         with encoding:
             soundfile.write(str(wav), resample(samples, sample_rate, rate), rate, subtype="PCM_16")
