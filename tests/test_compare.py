@@ -98,11 +98,11 @@ def test_undefined_says_why(tmp_path: Path, pair: tuple[str, str], monkeypatch) 
     short = write(tmp_path / "short.wav", speech_like(0.05), 16000)
     monkeypatch.setattr(module, "METRICS", {name: METRICS[name] for name in ("pesq_wb", "stoi", "mel", "si_sdr")})
     by_name = {score.name: score for score in compare_files(silent, pair[0]).scores}
-    assert (by_name["si_sdr"].shown, by_name["si_sdr"].why) == ("undefined", "reference silent")
-    assert by_name["stoi"].why == "reference silent"
+    assert (by_name["si_sdr"].shown, by_name["si_sdr"].note) == ("undefined", "reference silent")
+    assert by_name["stoi"].note == "reference silent"
     by_name = {score.name: score for score in compare_files(short, short).scores}
-    assert by_name["pesq_wb"].why == "too short, 50 ms"
-    assert by_name["mel"].why == ""
+    assert by_name["pesq_wb"].note == "too short, 50 ms"
+    assert by_name["mel"].note == ""
     assert compare_files(silent, pair[0], metrics=["mel"]).level_db is None
 
 

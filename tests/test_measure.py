@@ -96,3 +96,9 @@ def test_wrong_names_and_domains() -> None:
         both(speech, speech, (16000, 16000), ["pesq"])
     with pytest.raises(UsageError, match="not of music"):
         measure(speech, 16000, speech, 16000, ["pesq_wb"], "music", delay_s=0.0, max_delay_s=0.0)
+
+
+def test_an_offset_does_not_hide_a_turned_polarity() -> None:
+    speech = speech_like(1.0).astype(np.float64)
+    assert find_lag(speech + 0.3, 0.3 - speech, 16000, 0.01).inverted
+    assert not find_lag(speech + 0.3, speech - 0.3, 16000, 0.01).inverted

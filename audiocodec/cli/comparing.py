@@ -101,6 +101,7 @@ def comparison_text(found: Comparison) -> str:
     """A comparison for people."""
     lag = "in step" if found.lag_ms == 0 else f"{abs(found.lag_ms):.2f} ms {'late' if found.lag_ms > 0 else 'early'}"
     level = "undefined (silent)" if found.level_db is None else f"{found.level_db:+.1f} dB"
+    width = max(len("measure"), *(len(score.heading) for score in found.scores), 0)
     lines = [
         f"reference  {_recording(found.reference, found.channels)}",
         f"degraded   {_recording(found.degraded, found.channels)}",
@@ -108,13 +109,13 @@ def comparison_text(found: Comparison) -> str:
         f"level      {level}",
         f"length     {found.length_ms:+.1f} ms, {found.length_samples:+d} samples at {found.reference.rate} Hz",
         "",
-        f"{'measure':14} {'value':>9}  better   best",
+        f"{'measure':{width}} {'value':>9}  better   best",
     ]
     for score in found.scores:
         better = "higher" if score.higher_is_better else "lower"
         best = "" if score.best is None else f"{score.best:.{score.decimals}f}"
-        why = f"   ({score.why})" if score.why else ""
-        lines.append(f"{score.heading:14} {score.shown:>9}  {better:6}  {best:>5}{why}".rstrip())
+        note = f"   ({score.note})" if score.note else ""
+        lines.append(f"{score.heading:{width}} {score.shown:>9}  {better:6}  {best:>5}{note}".rstrip())
     lines += [f"not measured: {name} ({reason})" for name, reason in found.unmeasured.items()]
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from audiocodec.audio import AudioReader
 from audiocodec.errors import AudioError, MissingExtraError, ModelError, UsageError
 from audiocodec.evaluate.measure import Pair
 from audiocodec.evaluate.metrics import DOMAINS, METRICS, Domain, Metric, Samples
+from audiocodec.evaluate.metrics.base import is_silent
 from audiocodec.output import STDIO
 
 Channels = Literal["mono", "left", "right"]
@@ -43,7 +44,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Score:
-    """One measure's finding. ``value`` is NaN where undefined, and ``why`` says why."""
+    """One measure's finding. ``value`` is NaN where undefined, and ``note`` says why; or what else to know of it."""
 
     name: str
     heading: str
@@ -51,7 +52,7 @@ class Score:
     higher_is_better: bool
     best: float | None
     decimals: int
-    why: str = ""
+    note: str = ""
 
     @property
     def shown(self) -> str:
@@ -168,15 +169,18 @@ def _scores(pair: Pair, domain: Domain | None, wanted: Sequence[str]) -> tuple[l
     for name in dict.fromkeys(wanted or [n for n, metric in METRICS.items() if valid(metric, domain)]):
         metric = METRICS[name]
         try:
+            if reason := metric.absent_reason():
+                raise MissingExtraError(reason)
             value = pair.score(name, domain)
         except (MissingExtraError, ModelError) as error:
             if wanted:
                 raise
             unmeasured[name] = str(error)
             continue
-        why = _why_undefined(pair) if math.isnan(value) else ""
+        note = "" if metric.needs_reference else "of the degraded alone"
+        note = _why_undefined(pair) if math.isnan(value) else note
         shape = metric.higher_is_better, metric.best, metric.decimals
-        scores.append(Score(name, metric.heading, value, *shape, why))
+        scores.append(Score(name, metric.heading, value, *shape, note))
     return scores, unmeasured
 
 
@@ -185,7 +189,7 @@ def _why_undefined(pair: Pair) -> str:
     seconds = len(reference) / pair.search_rate
     if seconds == 0.0:
         return "nothing in common"
-    silent = [name for name, x in (("reference", reference), ("degraded", degraded)) if not np.any(x)]
+    silent = [name for name, x in (("reference", reference), ("degraded", degraded)) if is_silent(x)]
     if silent:
         return f"{' and '.join(silent)} silent"
     return f"too short, {1000 * seconds:.0f} ms" if seconds < SHORT_S else "too little of it is active"

@@ -125,7 +125,10 @@ def find_lag(reference: Samples, degraded: Samples, sample_rate: int, max_delay_
     if stop - start < len(reference):  # the delay moves what belongs to the stretch out of it at its ends, no more
         reference, degraded = reference[start:stop], degraded[start:stop]
     aligned, shifted, delay = align(reference, degraded, round(max_delay_s * sample_rate))
-    return Lag(delay / sample_rate, bool(aligned @ shifted < 0))
+    # Without their means: an offset, which codecs remove, would tell the polarity of nothing
+    return Lag(
+        delay / sample_rate, len(aligned) > 0 and bool((aligned - aligned.mean()) @ (shifted - shifted.mean()) < 0)
+    )
 
 
 def cut(reference: Samples, degraded: Samples, delay: int) -> tuple[Samples, Samples]:
