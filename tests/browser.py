@@ -50,11 +50,10 @@ class Browser:
         self._profile = tempfile.TemporaryDirectory(prefix="audiocodec-chromium-", ignore_cleanup_errors=True)
         read_end, self._write = os.pipe()
         self._read, write_end = os.pipe()
-
-        # Chromium reads commands from descriptor 3 and writes to 4; both go through others first, lest one be overwritten.
+        # Chromium reads commands from descriptor 3 and writes to 4.
         script = f'exec 3<&{read_end} 4>&{write_end}; exec "$@"'
         self._process = subprocess.Popen(
-            ["/bin/bash", "-c", script, "bash", self.program, *FLAGS, f"--user-data-dir={self._profile.name}"],
+            ["bash", "-c", script, "bash", self.program, *FLAGS, f"--user-data-dir={self._profile.name}"],
             pass_fds=(read_end, write_end),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -79,7 +78,7 @@ class Browser:
         self._profile.cleanup()
 
     def call(self, method: str, timeout: float = 30.0, **parameters: Any) -> dict[str, Any]:
-        """One command and its result. Raises RuntimeError where the browser refuses, TimeoutError where it is silent."""
+        """One command and its result. Raises RuntimeError where it is refused, TimeoutError where nothing answers."""
         number = next(self._numbers)
         message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
         if self._session:

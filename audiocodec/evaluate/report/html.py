@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audiocodec.evaluate.metrics import METRICS
+from audiocodec.evaluate.metrics.base import extra
 from audiocodec.evaluate.report import cells, charts
 from audiocodec.evaluate.report.findings import count, findings
 from audiocodec.evaluate.report.players import SECONDS, listenings
 from audiocodec.evaluate.report.selection import main_metric, middle_system
 from audiocodec.evaluate.report.statistics import ALPHA, codecs, comparisons, known_metrics
-from audiocodec.evaluate.results import Results
+from audiocodec.evaluate.results import Results, plain
 from audiocodec.output import OutputFile
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def write_html(results: Results, path: Path, *, force: bool, listen: int = 6, se
     Raises:
         OutputError: it exists and ``force`` is not set, or cannot be written.
         AudioError: audio that was kept cannot be read.
-        MissingExtraError: scipy is not installed.
+        MissingExtraError: scipy or jinja2 is not installed.
     """
     page = render(results, listen, seed)
     with OutputFile(path, force) as file:
@@ -41,6 +43,8 @@ def write_html(results: Results, path: Path, *, force: bool, listen: int = 6, se
 
 def render(results: Results, listen: int = 6, seed: int = 0) -> str:
     """The page as text."""
+    # What is infinite has no place in a chart, nor in a mean: it counts as missing, as in the files of results.
+    results = replace(results, rows=plain(results.rows), summary=plain(results.summary))
     return _environment().get_template("report.html").render(_context(results, listen, seed))
 
 
@@ -50,21 +54,19 @@ def without_folders(text: Any) -> str:
 
 
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("audiocodec.evaluate.report", TEMPLATES),
+    jinja2, markupsafe = extra("jinja2"), extra("markupsafe")
+    environment: Environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("audiocodec.evaluate.report", TEMPLATES),
         autoescape=True,  # names of files and messages are anybody's text
-        undefined=StrictUndefined,
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     folder = files("audiocodec.evaluate.report") / TEMPLATES
 
-    def verbatim(name: str) -> Markup:
+    def verbatim(name: str) -> Any:
         """Our own style sheets and scripts, which are no text to be escaped."""
-        return Markup((folder / name).read_text(encoding="utf-8"))
+        return markupsafe.Markup((folder / name).read_text(encoding="utf-8"))
 
     environment.globals["verbatim"] = verbatim
     environment.filters["without_folders"] = without_folders

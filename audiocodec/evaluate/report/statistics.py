@@ -9,17 +9,8 @@ from itertools import combinations
 import numpy as np
 
 from audiocodec.evaluate.metrics import METRICS, Metric
-from audiocodec.evaluate.report.estimates import (
-    Floats,
-    Interval,
-    PairedTest,
-    RateDifference,
-    bd_interval,
-    efficient,
-    efficient_bd_rate,
-    holm,
-    wilcoxon,
-)
+from audiocodec.evaluate.report.curves import RateDifference, bd_interval, efficient, efficient_bd_rate
+from audiocodec.evaluate.report.estimates import Floats, Interval, PairedTest, holm, wilcoxon
 from audiocodec.evaluate.results import Results, Row, SystemInfo
 
 ALPHA = 0.05  # of a family of tests: all the pairs of one measure
@@ -118,18 +109,24 @@ def known_metrics(results: Results) -> list[Metric]:
 
 
 def comparisons(results: Results, seed: int = 0) -> Comparisons:
-    """Every pair of curves with one of ours in it, and each of our settings against each setting of a peer.
+    """Curves against curves, and each of our settings against each setting of a peer.
 
-    Among several models of ours, every pair of their curves. p-values are adjusted by Holm's method over the pairs of
-    one measure. ``seed`` is that of the intervals.
+    p-values are adjusted by Holm's method over the pairs of one measure. ``seed`` is that of the intervals.
+
+    Raises:
+        MissingExtraError: scipy is not installed.
     """
-    ours, peers = codecs(results, "ours"), codecs(results, "peer")
-    pairs = [(a, b) for a in ours for b in peers] + list(combinations(ours, 2))
-    curves = [_compare_curves(results, metric, a, b, seed) for metric in known_metrics(results) for a, b in pairs]
     systems: list[SystemComparison] = []
     for metric in known_metrics(results):
         systems += _compare_systems(results, metric)
-    return Comparisons(curves, systems)
+    return Comparisons(curve_comparisons(results, seed), systems)
+
+
+def curve_comparisons(results: Results, seed: int = 0) -> list[CurveComparison]:
+    """Each of our curves against each of a peer; among several models of ours, every pair of theirs."""
+    ours, peers = codecs(results, "ours"), codecs(results, "peer")
+    pairs = [(a, b) for a in ours for b in peers] + list(combinations(ours, 2))
+    return [_compare_curves(results, metric, a, b, seed) for metric in known_metrics(results) for a, b in pairs]
 
 
 def _compare_curves(results: Results, metric: Metric, a: str, b: str, seed: int) -> CurveComparison:
@@ -191,7 +188,7 @@ def _compare_systems(results: Results, metric: Metric) -> list[SystemComparison]
 
 def bd_table_markdown(results: Results) -> str:
     """Rate differences as a Markdown table: a line a pair of curves, a column a measure; empty without any pair."""
-    found = comparisons(results).curves
+    found = curve_comparisons(results)
     pairs = list(dict.fromkeys((one.a, one.b) for one in found))
     if not pairs:
         return ""
