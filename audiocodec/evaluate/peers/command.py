@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import soundfile
 from pydantic import AfterValidator
 
 from audiocodec.config import Field, Strict
@@ -98,6 +97,8 @@ class CommandSystem:
 
     def run(self, source: Path, folder: Path) -> Coded:
         """Write ``source`` as WAV into ``folder`` and run both commands on it."""
+        import soundfile
+
         wav, coded, decoded = folder / "command.wav", folder / f"command{self.peer.suffix}", folder / "decoded.wav"
         samples, sample_rate = read_mono(source)
         resampled = resample(samples, sample_rate, self.peer.sample_rate)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import soundfile
-
 from audiocodec.evaluate.metrics import resample
 from audiocodec.evaluate.peers.pyav import packet_bytes, pyav_identity
 from audiocodec.evaluate.recordings import read_mono
@@ -37,10 +35,14 @@ class Vorbis:
 
     def identity(self) -> dict[str, str]:
         """Version of libsndfile, which contains libvorbis, and the quality."""
+        import soundfile
+
         return {"libsndfile": soundfile.__libsndfile_version__, "quality": f"{self.quality:g}", **pyav_identity()}
 
     def run(self, source: Path, folder: Path) -> Coded:
         """Code ``source`` through an Ogg file in ``folder``."""
+        import soundfile
+
         coded = folder / "vorbis.ogg"
         samples, sample_rate = read_mono(source)
         rate = min(sample_rate, _HIGHEST_RATE)
