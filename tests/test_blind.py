@@ -17,7 +17,7 @@ from audiocodec.errors import DataError, OutputError, UsageError
 from audiocodec.evaluate.blind import MAX_SYSTEMS, write_blind_test
 from audiocodec.evaluate.blind.anchor import anchor_filter, low_anchor
 from audiocodec.evaluate.blind.choose import choose_files, choose_systems
-from audiocodec.evaluate.measure import find_lag
+from audiocodec.evaluate.lag import find_lag
 from audiocodec.evaluate.results import Results, SystemInfo, write_results
 
 

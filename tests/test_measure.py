@@ -9,8 +9,9 @@ import pytest
 from conftest import speech_like
 
 from audiocodec.errors import UsageError
-from audiocodec.evaluate import measure as module
-from audiocodec.evaluate.measure import cut, find_lag, measure, search_rate
+from audiocodec.evaluate import lag as module
+from audiocodec.evaluate.lag import cut, find_lag, search_rate
+from audiocodec.evaluate.measure import measure
 from audiocodec.evaluate.metrics import METRICS, mel_distance, resample
 
 
@@ -102,3 +103,26 @@ def test_an_offset_does_not_hide_a_turned_polarity() -> None:
     speech = speech_like(1.0).astype(np.float64)
     assert find_lag(speech + 0.3, 0.3 - speech, 16000, 0.01).inverted
     assert not find_lag(speech + 0.3, speech - 0.3, 16000, 0.01).inverted
+
+
+@pytest.mark.parametrize("delay", [-500, 0, 320])
+def test_made_up_phases_are_aligned_by_their_envelopes(delay: int) -> None:
+    speech = speech_like(3.0).astype(np.float64)
+    spectrum = np.abs(np.fft.rfft(np.lib.stride_tricks.sliding_window_view(speech, 256)[::64] * np.hanning(256)))
+    phases = np.exp(2j * np.pi * np.random.default_rng(0).random(spectrum.shape))
+    made_up = np.zeros_like(speech)
+    for index, frame in enumerate(np.fft.irfft(spectrum * phases) * np.hanning(256)):
+        made_up[64 * index : 64 * index + 256] += frame
+    moved = np.concatenate([np.zeros(delay), made_up]) if delay >= 0 else made_up[-delay:]
+    lag = find_lag(speech, moved, 16000, 0.1)
+    assert lag.match < 0.5
+    assert lag.seconds == pytest.approx(delay / 16000, abs=0.003)  # new phases move sound within the windows of 16 ms
+    assert not lag.inverted
+
+
+def test_noise_alone_resembles_nothing() -> None:
+    noise = np.random.default_rng(1).standard_normal((2, 16000))
+    lag = find_lag(noise[0], noise[1], 16000, 0.1)
+    assert lag.match < 0.1
+    assert not lag.by_envelopes
+    assert find_lag(noise[0], np.zeros(16000), 16000, 0.1).seconds == 0.0

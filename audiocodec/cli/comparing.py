@@ -99,13 +99,13 @@ def compare(
 
 def comparison_text(found: Comparison) -> str:
     """A comparison for people."""
-    lag = "in step" if found.lag_ms == 0 else f"{abs(found.lag_ms):.2f} ms {'late' if found.lag_ms > 0 else 'early'}"
     level = "undefined (silent)" if found.level_db is None else f"{found.level_db:+.1f} dB"
     width = max(len("measure"), *(len(score.heading) for score in found.scores), 0)
     lines = [
         f"reference  {_recording(found.reference, found.channels)}",
         f"degraded   {_recording(found.degraded, found.channels)}",
-        f"delay      {lag}{', removed' if found.lag_ms else ''}; polarity {'turned' if found.inverted else 'kept'}",
+        f"delay      {_lag(found)}",
+        f"waveform   {_polarity(found)}",
         f"level      {level}",
         f"length     {found.length_ms:+.1f} ms, {found.length_samples:+d} samples at {found.reference.rate} Hz",
         "",
@@ -118,6 +118,21 @@ def comparison_text(found: Comparison) -> str:
         lines.append(f"{score.heading:{width}} {score.shown:>9}  {better:6}  {best:>5}{note}".rstrip())
     lines += [f"not measured: {name} ({reason})" for name, reason in found.unmeasured.items()]
     return "\n".join(lines)
+
+
+def _lag(found: Comparison) -> str:
+    digits = 0 if found.lag_by_envelopes else 2
+    amount = f"{abs(found.lag_ms):.{digits}f} ms {'late' if found.lag_ms > 0 else 'early'}, removed"
+    how = " (by the envelopes, to 1 ms)" if found.lag_by_envelopes else ""
+    return f"{amount if found.lag_ms else 'in step'}{how}"
+
+
+def _polarity(found: Comparison) -> str:
+    if found.level_db is None:
+        return "undefined (silent)"
+    polarity = {None: "", False: ", polarity kept", True: ", polarity turned"}[found.inverted]
+    kept = "" if found.inverted is not None else ": not kept, so its polarity is unknown"
+    return f"correlation {found.waveform_match:.2f}{kept}{polarity}"
 
 
 def _recording(recording: Recording, channels: str) -> str:

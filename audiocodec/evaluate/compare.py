@@ -12,6 +12,7 @@ import numpy as np
 
 from audiocodec.audio import AudioReader
 from audiocodec.errors import AudioError, MissingExtraError, ModelError, UsageError
+from audiocodec.evaluate.lag import MATCH_FLOOR
 from audiocodec.evaluate.measure import Pair
 from audiocodec.evaluate.metrics import DOMAINS, METRICS, Domain, Metric, Samples
 from audiocodec.evaluate.metrics.base import is_silent
@@ -65,8 +66,10 @@ class Comparison:
     """Everything found about two recordings.
 
     ``lag_ms`` is how late the degraded one is (negative: early), removed before measuring; ``inverted`` that its
-    polarity is turned, which is left so. ``level_db`` and ``length_ms`` are degraded less reference, ``level_db`` None
-    if either is silent. ``unmeasured`` names the measures that could not run here, with the reason.
+    polarity is turned, which is left so; ``waveform_match`` the correlation of what is in step then, 0 to 1. Where that
+    is low, ``lag_by_envelopes`` tells that the lag is that of the envelopes, and ``inverted`` is None: unknown.
+    ``level_db`` and ``length_ms`` are degraded less reference, ``level_db`` None if either is silent. ``unmeasured``
+    names the measures that could not run here, with the reason.
     """
 
     reference: Recording
@@ -74,7 +77,9 @@ class Comparison:
     domain: Domain | None
     channels: Channels
     lag_ms: float
-    inverted: bool
+    lag_by_envelopes: bool
+    inverted: bool | None
+    waveform_match: float
     level_db: float | None
     scores: list[Score]
     unmeasured: dict[str, str]
@@ -139,7 +144,9 @@ def compare_files(
         domain=domain,
         channels=channels,
         lag_ms=1000.0 * pair.lag.seconds,
-        inverted=pair.lag.inverted,
+        lag_by_envelopes=pair.lag.by_envelopes,
+        inverted=None if pair.lag.by_envelopes or pair.lag.match < MATCH_FLOOR else pair.lag.inverted,
+        waveform_match=pair.lag.match,
         level_db=_level_db(*pair.at(pair.search_rate)),
         scores=scores,
         unmeasured=unmeasured,

@@ -6,23 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from audiocodec.errors import UsageError
-from audiocodec.evaluate.metrics import METRICS, Domain, Samples, align, resample
-
-# Below this a delay is known too coarsely to be applied at 48 kHz.
-MIN_SEARCH_RATE = 16_000
-# Longer recordings are searched in their loudest stretch of so many seconds: the transforms of an hour take gigabytes.
-SEARCH_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Lag:
-    """How late the degraded signal is, in seconds (negative: early), and whether its polarity is turned."""
-
-    seconds: float
-    inverted: bool
+from audiocodec.evaluate.lag import Lag, cut, find_lag, search_rate
+from audiocodec.evaluate.metrics import METRICS, Domain, Samples, resample
 
 
 @dataclass
@@ -112,37 +98,3 @@ def measure(
     """
     pair = Pair(reference, reference_rate, degraded, degraded_rate, delay_s=delay_s, max_delay_s=max_delay_s)
     return {name: pair.score(name, domain) for name in metrics}, 1000.0 * pair.lag.seconds
-
-
-def search_rate(reference_rate: int, degraded_rate: int) -> int:
-    """The rate in Hz to search a delay at: the highest that both signals have content for, at least 16 kHz."""
-    return max(MIN_SEARCH_RATE, min(reference_rate, degraded_rate))
-
-
-def find_lag(reference: Samples, degraded: Samples, sample_rate: int, max_delay_s: float) -> Lag:
-    """The delay of ``degraded`` [samples] within ``max_delay_s`` either way, by cross-correlation; 0 for silence."""
-    start, stop = loudest(reference, round(SEARCH_SECONDS * sample_rate))
-    if stop - start < len(reference):  # the delay moves what belongs to the stretch out of it at its ends, no more
-        reference, degraded = reference[start:stop], degraded[start:stop]
-    aligned, shifted, delay = align(reference, degraded, round(max_delay_s * sample_rate))
-    # Without their means: an offset, which codecs remove, would tell the polarity of nothing
-    return Lag(
-        delay / sample_rate, len(aligned) > 0 and bool((aligned - aligned.mean()) @ (shifted - shifted.mean()) < 0)
-    )
-
-
-def cut(reference: Samples, degraded: Samples, delay: int) -> tuple[Samples, Samples]:
-    """The common part of two signals [samples] at one rate, ``degraded`` coming ``delay`` samples late."""
-    reference, degraded = reference[max(0, -delay) :], degraded[max(0, delay) :]
-    length = min(len(reference), len(degraded))
-    return reference[:length], degraded[:length]
-
-
-def loudest(samples: Samples, length: int) -> tuple[int, int]:
-    """Where the stretch of ``length`` samples with the most energy lies, to half of its length."""
-    if len(samples) <= length or length < 2:
-        return 0, len(samples)
-    starts = range(0, len(samples) - length + 1, length // 2)
-    energies = [float(np.square(samples[start : start + length]).sum()) for start in starts]
-    start = starts[int(np.argmax(energies))]
-    return start, start + length

@@ -9,7 +9,7 @@ import numpy as np
 
 from audiocodec.errors import AudioError
 from audiocodec.evaluate.blind.anchor import low_anchor
-from audiocodec.evaluate.measure import loudest
+from audiocodec.evaluate.lag import loudest
 from audiocodec.evaluate.metrics import Samples, resample
 from audiocodec.evaluate.recordings import read_mono
 from audiocodec.evaluate.results import Results, SystemInfo
