@@ -203,7 +203,7 @@ def test_the_command(results: Results, tmp_path: Path, capsys: pytest.CaptureFix
     arguments = ["blind", str(results.folder), "-o", str(tmp_path / "t"), "--system", "nova 5 levels"]
     assert main([*arguments, "--file", results.files[1]]) == 0
     told = capsys.readouterr().out
-    assert "1 trials of 3 sounds: reference, anchor, nova 5 levels" in told
+    assert "1 trial of 3 sounds: reference, anchor, nova 5 levels" in told
     assert "key.json" in told
     assert [entry["file"] for entry in key_of(tmp_path / "t")] == [results.files[1]]
     assert main(arguments) == 6

@@ -179,7 +179,9 @@ def blind(
         force=force,
     )
     if not quiet:
-        print(f"{out}: {len(test.files)} trials of {test.stimuli} sounds: reference, anchor, {', '.join(test.systems)}")
+        print(
+            f"{out}: {_trials(len(test.files))} of {test.stimuli} sounds: reference, anchor, {', '.join(test.systems)}"
+        )
         for name in test.turned_down:
             print(f"{name}: all sounds turned down alike, one would have clipped")
         print(f"give listeners the folder without {Path(out) / 'key.json'}; they open index.html")
@@ -222,5 +224,9 @@ def scores_text(found: BlindScores) -> str:
     lines.append(f"\nlisteners: {len(found.listeners)} counted, {len(found.excluded)} excluded after BS.1534-3")
     lines += [f"excluded: {reason}" for reason in found.excluded.values()]
     if found.unfinished:
-        lines.append(f"not counted: {found.unfinished} trials that were not rated to their end")
+        lines.append(f"not counted, as not rated to the end: {_trials(found.unfinished)}")
     return "\n".join(lines)
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'' if count == 1 else 's'}"
