@@ -128,6 +128,24 @@ def test_wilcoxon_against_its_closed_form():
     assert wilcoxon([1.0, -2.0, -3.0, -4.0, -5.0], np.zeros(5)).p == pytest.approx(4 / 32)
 
 
+def test_wilcoxon_is_scipys_without_ties_and_exact_with_them():
+    from itertools import product
+
+    from scipy.stats import rankdata
+    from scipy.stats import wilcoxon as signed_rank
+
+    rng = np.random.default_rng(0)
+    for n in (6, 14, 50, 60):
+        gaps = rng.normal(0.3, 1.0, size=n)
+        method = "exact" if n <= 50 else "approx"
+        assert wilcoxon(gaps, np.zeros(n)).p == pytest.approx(signed_rank(gaps, method=method).pvalue)
+    gaps = np.array([1.0, 1.0, -1.0, 2.0, 2.0, 3.0, 0.0])
+    ranks = rankdata(np.abs(gaps[:-1]))
+    sums = np.array([np.dot(signs, ranks) for signs in product((-1, 1), repeat=6)])
+    observed = abs(np.dot(np.sign(gaps[:-1]), ranks))
+    assert wilcoxon(gaps, np.zeros(7)).p == pytest.approx(np.mean(np.abs(sums) >= observed))
+
+
 def test_wilcoxon_where_it_is_undefined():
     assert wilcoxon([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).p is None
     assert "zero" in wilcoxon([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).reason

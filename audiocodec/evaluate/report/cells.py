@@ -135,10 +135,12 @@ def bd_sheet(results: Results, compared: Comparisons) -> Sheet:
             small = f"{interval.rstrip(')')}" if interval else "no interval"
             if payload is not None:
                 small += f"; payload {payload:+.0f} %"
-            small += one.without.partition(",")[0] if len(one.left_out) == 1 else "; *" if one.left_out else ""
+            small = small.replace("-", MINUS)
+            if one.left_out:
+                small += f"; without {one.left_out[0] if len(one.left_out) == 1 else f'{len(one.left_out)} settings'}"
             clear = one.interval is not None and (one.interval[0] > 0.0 or one.interval[1] < 0.0)
             style = "" if not clear else "win" if percent < 0.0 else "loss"
-            cells.append(Cell(text.replace("-", MINUS), small.replace("-", MINUS), f"{percent:.6g}", style, title))
+            cells.append(Cell(text.replace("-", MINUS), small, f"{percent:.6g}", style, title))
         lines.append(Line(f"{a} against {b}", cells))
     return Sheet([("curves", ""), *((metric.heading, metric.source) for metric in metrics)], lines)
 

@@ -16,6 +16,7 @@ from audiocodec.evaluate.summary import token_use
 
 WIDTH, HEIGHT = 340, 250  # of a chart of rate and quality, in CSS pixels: one fits a phone at its natural size
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 36
+COLOURS = 10
 MARKERS = ("circle", "square", "triangle", "diamond", "cross", "pentagon", "plus", "ring")
 _ANCHOR_REACH = 0.25  # how far an anchor may stretch the axis, in heights of what the curves take
 
@@ -38,8 +39,9 @@ class Series:
 
     @property
     def style(self) -> str:
-        """Class names of the style sheet."""
-        return f"s{self.number % len(MARKERS)} {self.role}"
+        """Class names of the style sheet; the first colour is that of the first codec alone."""
+        colour = self.number if self.number < COLOURS else 1 + (self.number - COLOURS) % (COLOURS - 1)
+        return f"s{colour} d{self.number % len(MARKERS)} {self.role}"
 
 
 def all_series(results: Results) -> dict[str, Series]:

@@ -89,7 +89,7 @@ def _curve(rates: Numbers, quality: Numbers, higher_is_better: bool) -> tuple[Fl
         if rate is not None and value is not None and math.isfinite(rate) and math.isfinite(value) and rate > 0.0
     ]
     if len(pairs) < 2:
-        return "a curve needs two settings or more"
+        return "a curve needs two settings, the dearer one better"
     ordered = np.array(sorted(pairs))
     value = ordered[:, 1] if higher_is_better else -ordered[:, 1]
     if np.any(np.diff(value) <= 0.0) or np.any(np.diff(ordered[:, 0]) <= 0.0):

@@ -95,8 +95,9 @@ def _bits(curves: list[CurveComparison], main: Metric | None) -> list[tuple[str,
             groups[verdict(one)].append(f"{heading} ({signed(one.by_file.percent)})")
     words = {"win": "Fewer bits at equal", "loss": "More bits at equal", "even": "No clear difference in bits at equal"}
     found += [(kind, f"{words[kind]} {listed(items)}.") for kind, items in groups.items() if items]
-    for reason, headings in silent.items():
-        found.append(("remark", f"No rate at equal {listed(headings)} can be stated: {reason}."))
+    if silent:
+        reasons = [f"{listed(headings)} ({reason})" for reason, headings in silent.items()]
+        found.append(("remark", f"No rate at equal {'; '.join(reasons)}."))
     return found
 
 
@@ -123,22 +124,17 @@ def _nearest(results: Results, compared: Comparisons, a: str, b: str) -> list[tu
     closest = min(tests, key=lambda one: _distance(results, one))
     tests = [one for one in tests if (one.a, one.b) == (closest.a, closest.b)]
     kbps_a, kbps_b = (_kbps(results, system) for system in (closest.a, closest.b))
-    at = f"At the closest rates ({closest.a.label}, {kbps_a:.2f} kbps; {closest.b.label}, {kbps_b:.2f} kbps)"
     n = max(one.test.n for one in tests)
+    at = f"Closest in rate: {closest.a.setting or a} ({kbps_a:.2f} kbps) and {closest.b.label} ({kbps_b:.2f} kbps)"
+    found = [("remark", f"{at}, over {count(n, 'recording')}:")]
     if closest.test.smallest_p >= ALPHA:
-        return [("remark", f"{at}, {count(n, 'recording')} are too few for any difference to be significant.")]
-    better = [_by(one) for one in tests if one.winner == one.a]
-    worse = [_by(one) for one in tests if one.winner == one.b]
-    open_ = [METRICS[one.metric].heading for one in tests if one.winner is None]
-    basis = f"over {count(n, 'recording')}"
-    found = []
-    if better:
-        found.append(("win", f"{at} it is significantly better in {listed(better)}, {basis}."))
-    if worse:
-        found.append(("loss", f"{at} it is significantly worse in {listed(worse)}, {basis}."))
-    if open_:
-        found.append(("even", f"{at} there is no significant difference in {listed(open_)}, {basis}."))
-    return found
+        return [("remark", f"{at}; {count(n, 'recording')} cannot make any difference significant.")]
+    groups = {
+        "win": ("Significantly better in", [_by(one) for one in tests if one.winner == one.a]),
+        "loss": ("Significantly worse in", [_by(one) for one in tests if one.winner == one.b]),
+        "even": ("No significant difference in", [_by(one) for one in tests if one.winner is None]),
+    }
+    return found + [(kind, f"{words} {listed(items)}.") for kind, (words, items) in groups.items() if items]
 
 
 def _kbps(results: Results, system: SystemInfo) -> float:

@@ -6,6 +6,7 @@ import base64
 import io
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,8 @@ class Listening:
     """The version to be shown beside the original at first: of ours, the middle rate."""
     voices: list[Voice]
     waveform: str
+    families: list[tuple[str, list[tuple[int, Voice]]]]
+    """The voices with their numbers, by codec."""
     time_ticks: list[Tick]
     """Places in percent from the left."""
     hertz_ticks: list[Tick]
@@ -105,11 +108,22 @@ def _listening(results: Results, file: str, why: str) -> Listening:
         next((place for place, voice in enumerate(voices) if voice.system == middle), min(1, len(voices) - 1)),
         voices,
         pictures.waveform_path(reference, rate, seconds),
+        _families(voices),
         [Tick(100.0 * value / seconds, label) for value, label in linear_ticks(0.0, seconds)],
         [Tick(100.0 * (1.0 - value / top_hz), f"{value / 1000.0:g}") for value, _ in linear_ticks(0.0, top_hz, 4)],
         [Tick(100.0 * (1.0 - value / bits_top), label) for value, label in bits_marks],
         max((end - start for start, end, _ in bits), default=0.0),
     )
+
+
+def _families(voices: list[Voice]) -> list[tuple[str, list[tuple[int, Voice]]]]:
+    """Runs of voices of one codec; the original is one by itself, without a name."""
+
+    def codec(numbered: tuple[int, Voice]) -> str:
+        system = numbered[1].system
+        return system.codec if system else ""
+
+    return [(name, list(run)) for name, run in groupby(enumerate(voices), codec)]
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,23 @@ _TAIL = (
 )
 
 
-def cells(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Headings, and formatted cells, of the columns in which at least one row has a value; absent peers last."""
-    measures = [(name, METRICS[name].heading, f"{{:.{METRICS[name].decimals}f}}") for name in results.metrics]
-    columns = [column for column in (*_HEAD, *measures, *_TAIL) if _is_used(results, column[0])]
+# What a terminal has room for; the rest is in table.md and in the report.
+_BRIEF = ("pesq_wb", "estoi", "wer", "visqol_speech", "visqol_audio", "dnsmos", "distillmos", "speaker", "mel", "si_sdr")
+_BRIEF_COUNT = 8
+_LEFT_OUT = ("payload_kbps", "saving_percent", "entropy_bits_per_frame", "cvu")
+
+
+def cells(results: Results, brief: bool = False) -> tuple[list[str], list[list[str]]]:
+    """Headings, and formatted cells, of the columns in which at least one row has a value; absent peers last.
+
+    ``brief`` leaves out what a terminal has no room for.
+    """
+    names, head, tail = results.metrics, _HEAD, _TAIL
+    if brief and len(names) > _BRIEF_COUNT:
+        names = [name for name in names if name in _BRIEF]
+        head, tail = (tuple(column for column in columns if column[0] not in _LEFT_OUT) for columns in (head, tail))
+    measures = [(name, METRICS[name].heading, f"{{:.{METRICS[name].decimals}f}}") for name in names]
+    columns = [column for column in (*head, *measures, *tail) if _is_used(results, column[0])]
     rows = [[_cell(row.get(key), form) for key, _, form in columns] for row in results.summary]
     rows += [[name, "absent", *[""] * (len(columns) - 2)] for name in results.absent]
     return [heading for _, heading, _ in columns], rows
@@ -41,7 +54,7 @@ def rich_table(results: Results) -> Table:
 
     count = len(results.files)
     table = Table(title=f"{results.name}: means over {count} recordings", caption=notes(results) or None)
-    headings, rows = cells(results)
+    headings, rows = cells(results, brief=True)
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="left" if index < 2 else "right")
     for row in rows:
