@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class AmrWb:
     def run(self, source: Path, folder: Path) -> Coded:  # noqa: ARG002
         """Encode ``source`` to an .awb file in memory and decode it; nothing is written to ``folder``."""
         samples, sample_rate = read_mono(source)
+        _library()  # looked for by starting other programs: not part of the encoder's time
         encoding, decoding = Stopwatch(), Stopwatch()
         with encoding:
             wideband = resample(samples, sample_rate, SPEECH_RATE)
@@ -92,6 +94,7 @@ def _encode(samples: npt.NDArray[np.floating], mode: int) -> bytes:
     return b"".join(packets)
 
 
+@functools.lru_cache
 def _library() -> ctypes.CDLL | None:
     name = ctypes.util.find_library(_LIBRARY)
     if name is None:
