@@ -34,7 +34,7 @@ def speech() -> str:
 
 def speech_bd() -> str:
     """How many fewer bits ours takes than each peer, or more."""
-    from audiocodec.evaluate.report.comparisons import bd_table_markdown
+    from audiocodec.evaluate.report.statistics import bd_table_markdown
 
     return bd_table_markdown(read_results(RESULTS / "speech"))
 

@@ -1,4 +1,4 @@
-"""``train``, ``evaluate`` and ``data pack`` as commands: what they pass on, what they print, how they refuse."""
+"""``train`` and ``data pack`` as commands: what they pass on, what they print, how they refuse."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import torch
 import yaml
 from conftest import speech_like, tiny_config
 
-from audiocodec.checkpoint import save_model
 from audiocodec.cli import main
-from audiocodec.nn.model import CodecNet
 
 RECIPE = {
     "name": "tiny",
@@ -79,28 +77,3 @@ def test_pack_makes_shards_and_counts_what_it_skipped(folder: Path, capsys: pyte
     assert json.loads(Path("shards/manifest.json").read_text())["recordings"] == 2
     assert main(["data", "pack", "empty", "-o", "more"]) == 8
     one_line(capsys)
-
-
-def test_evaluate_prints_a_table_or_json_and_writes_results(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.manual_seed(0)
-    save_model(Path("model"), CodecNet(tiny_config()), tiny_config())
-    arguments = ["evaluate", "recordings", "-m", "model", "-l", "3", "--metric", "mel", "--out", "results"]
-    assert main([*arguments, "--json"]) == 0
-    summary = json.loads(capsys.readouterr().out)
-    assert [row["files"] for row in summary] == [2]
-    assert Path("results/summary.json").is_file()
-    assert main(arguments) == 6  # results exist
-    one_line(capsys)
-    assert main([*arguments, "--force"]) == 0
-    assert "3 levels" in capsys.readouterr().out
-
-
-def test_evaluate_refuses_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments, code in (
-        (["empty", "--no-model", "--peer", "opus"], 8),
-        (["recordings", "--no-model"], 2),
-        (["recordings", "--no-model", "--peer", "opus", "--metric", "beauty"], 2),
-        (["recordings", "--model", "nowhere"], 5),
-    ):
-        assert main(["evaluate", *arguments]) == code
-        one_line(capsys)

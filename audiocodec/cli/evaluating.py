@@ -74,6 +74,7 @@ def evaluate(
 
     An evaluation that is kept can be interrupted and goes on with --resume; nothing is computed twice.
     """
+    from audiocodec.errors import UsageError
     from audiocodec.evaluate.finish import check_extras, finish
     from audiocodec.evaluate.results import is_results, read_results
 
@@ -95,6 +96,8 @@ def evaluate(
     }
     recipe, from_file = _recipe(target, options, overrides or [], lyra, workers)
     place = out if out is not None or not from_file else f"runs/evaluate-{recipe.name}"
+    if blind is not None and place is None:
+        raise UsageError("a listening test needs the decoded audio; keep it with --out FOLDER")
     results = _run(recipe, place, resume, force, quiet)
     finish(results, markdown=markdown, blind=blind, force=force, listen=recipe.listen, seed=recipe.seed)
     _show(results, json, quiet)

@@ -10,15 +10,16 @@ from audiocodec.evaluate.results import Results
 if TYPE_CHECKING:
     from rich.table import Table
 
-# Key in a summary row, heading, format: before and after the measures.
-_HEAD = (
+_Columns = tuple[tuple[str, str, str], ...]  # key in a summary row, heading, format
+# Before and after the measures.
+_HEAD: _Columns = (
     ("codec", "codec", "{}"),
     ("setting", "setting", "{}"),
     ("kbps", "kbps, file", "{:.2f}"),
     ("payload_kbps", "kbps, payload", "{:.2f}"),
     ("saving_percent", "below raw", "{:.1f} %"),
 )
-_TAIL = (
+_TAIL: _Columns = (
     ("entropy_bits_per_frame", "bits/frame", "{:.1f}"),
     ("cvu", "CVU", "{:.3f}"),
     ("encode_speed", "encode speed", "{:.0f}x"),
@@ -40,7 +41,7 @@ def cells(results: Results, brief: bool = False) -> tuple[list[str], list[list[s
     names, head, tail = results.metrics, _HEAD, _TAIL
     if brief and len(names) > _BRIEF_COUNT:
         names = [name for name in names if name in _BRIEF]
-        head, tail = (tuple(column for column in columns if column[0] not in _LEFT_OUT) for columns in (head, tail))
+        head, tail = (tuple(column for column in part if column[0] not in _LEFT_OUT) for part in (head, tail))
     measures = [(name, METRICS[name].heading, f"{{:.{METRICS[name].decimals}f}}") for name in names]
     columns = [column for column in (*head, *measures, *tail) if _is_used(results, column[0])]
     rows = [[_cell(row.get(key), form) for key, _, form in columns] for row in results.summary]
