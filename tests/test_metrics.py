@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from metrics_helpers import SNRS_DB, clipped, falls, low_passed, noisy, rate_of, require, score
+from metrics_helpers import speech as real_speech
 
 from audiocodec.errors import MissingExtraError, UsageError
 from audiocodec.evaluate import metrics
+from audiocodec.evaluate.metrics import logspectral, spectral
 
 RATE = metrics.SPEECH_RATE
-SPEECH_METRICS = (metrics.pesq_wb, metrics.stoi, metrics.estoi)
-ALL_METRICS = (*SPEECH_METRICS, metrics.si_sdr, metrics.mel_distance)
+SPEECH_METRICS = (metrics.pesq_wb, metrics.pesq_nb, metrics.stoi, metrics.estoi)
+DISTANCES = (metrics.mel_distance, metrics.stft_distance, metrics.log_spectral_distance)
+ALL_METRICS = (*SPEECH_METRICS, metrics.si_sdr, *DISTANCES)
+CALCULATED = ("pesq_wb", "pesq_nb", "stoi", "estoi", "mel", "stft", "lsd", "si_sdr")
 
 
 def speech_like(seconds: float = 3.0, rate: int = RATE, seed: int = 0) -> np.ndarray:
@@ -29,11 +36,6 @@ def speech_like(seconds: float = 3.0, rate: int = RATE, seed: int = 0) -> np.nda
     return 0.1 * signal * syllables + 1e-4 * random.standard_normal(len(time))
 
 
-def noisy(signal: np.ndarray, snr_db: float, seed: int = 1) -> np.ndarray:
-    noise = np.random.default_rng(seed).standard_normal(len(signal))
-    return signal + noise * np.sqrt((signal**2).mean() / (noise**2).mean() / 10 ** (snr_db / 10))
-
-
 @pytest.fixture(scope="module")
 def speech() -> np.ndarray:
     return speech_like()
@@ -41,16 +43,19 @@ def speech() -> np.ndarray:
 
 def test_identical_signals_score_best(speech: np.ndarray) -> None:
     assert metrics.pesq_wb(speech, speech, RATE) > 4.6
+    assert metrics.pesq_nb(speech, speech, RATE) > 4.5
     assert metrics.stoi(speech, speech, RATE) == pytest.approx(1.0, abs=1e-6)
     assert metrics.estoi(speech, speech, RATE) == pytest.approx(1.0, abs=1e-6)
     assert metrics.si_sdr(speech, speech, RATE) == math.inf
-    assert metrics.mel_distance(speech, speech, RATE) == 0.0
+    for distance in DISTANCES:
+        assert distance(speech, speech, RATE) == 0.0
 
 
 def test_same_values_as_the_libraries(speech: np.ndarray) -> None:
     pesq, pystoi = pytest.importorskip("pesq"), pytest.importorskip("pystoi")
     degraded = noisy(speech, 15.0)
     assert metrics.pesq_wb(speech, degraded, RATE) == pesq.pesq(RATE, speech, degraded, "wb")
+    assert metrics.pesq_nb(speech, degraded, RATE) == pesq.pesq(RATE, speech, degraded, "nb")
     assert metrics.stoi(speech, degraded, RATE) == pystoi.stoi(speech, degraded, RATE)
     np.random.seed(5)
     assert metrics.estoi(speech, degraded, RATE) == pytest.approx(
@@ -70,9 +75,9 @@ def test_estoi_repeats_and_leaves_the_global_generator_alone(speech: np.ndarray)
 
 def test_mel_filters_are_those_of_librosa() -> None:
     librosa = pytest.importorskip("librosa")
-    for window, bands in metrics.MEL_SCALES:
+    for window, bands in spectral.MEL_SCALES:
         theirs = librosa.filters.mel(sr=metrics.MEL_RATE, n_fft=window, n_mels=bands, dtype=np.float64)
-        np.testing.assert_allclose(metrics._mel_filters(window, bands), theirs.T, atol=1e-9)
+        np.testing.assert_allclose(spectral._mel_filters(window, bands), theirs.T, atol=1e-9)
 
 
 def test_mel_distance_of_a_gain_is_its_logarithm() -> None:
@@ -94,9 +99,76 @@ def test_falls_with_the_signal_to_noise_ratio(metric, speech: np.ndarray) -> Non
     assert scores[0] > scores[-1]
 
 
-def test_mel_distance_grows_as_noise_does(speech: np.ndarray) -> None:
-    scores = [metrics.mel_distance(speech, noisy(speech, snr), RATE) for snr in (30.0, 20.0, 10.0, 0.0)]
+@pytest.mark.parametrize("metric", DISTANCES)
+def test_distances_grow_as_noise_does(metric, speech: np.ndarray) -> None:
+    scores = [metric(speech, noisy(speech, snr), RATE) for snr in (30.0, 20.0, 10.0, 0.0)]
     assert scores == sorted(scores)
+
+
+@pytest.mark.parametrize("name", CALCULATED)
+def test_real_speech_loses_by_every_damage(name: str) -> None:
+    noise = [score(name, lambda signal, rate, snr=snr: noisy(signal, snr)) for snr in SNRS_DB]
+    clean = score(name)
+    assert falls(name, [clean, *noise])
+    assert falls(name, [clean, score(name, low_passed)])
+    assert falls(
+        name, [clean, score(name, lambda signal, rate: clipped(signal, 0.3)), score(name, lambda s, r: clipped(s))]
+    )
+
+
+def test_pesq_counts_the_upper_band_in_its_wideband_form_alone() -> None:
+    assert score("pesq_wb") - score("pesq_wb", low_passed) > 1.0
+    assert score("pesq_nb") - score("pesq_nb", low_passed) < 0.1
+
+
+@pytest.mark.parametrize("name", CALCULATED)
+def test_a_delayed_copy_scores_as_the_undelayed_one_after_alignment(name: str) -> None:
+    metric = metrics.METRICS[name]
+    require(metric)
+    rate, delay = rate_of(metric), 137
+    signal = real_speech(rate)
+    degraded = noisy(signal, 15.0)
+    late = np.concatenate([np.zeros(delay), degraded])
+    first, second, found = metrics.align(signal, late, 1000)
+    assert found == delay
+    assert metric(first, second, rate) == metric(signal, degraded, rate)
+
+
+@pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
+def test_stft_distance_is_the_published_one(rate: int) -> None:
+    import torch
+
+    reference, degraded = real_speech(rate), noisy(real_speech(rate), 15.0)
+    distances = []
+    for scale in logspectral.STFT_SCALES:
+        size, hop, window = (round(length * rate / 24_000) for length in scale)
+        first, second = (
+            torch.stft(
+                torch.tensor(x), size, hop, window, torch.hann_window(window, dtype=torch.float64), return_complex=True
+            )
+            .abs()
+            .clamp(min=1e-7**0.5)
+            for x in (reference, degraded)
+        )
+        convergence = torch.linalg.norm(first - second) / torch.linalg.norm(first)
+        distances.append(float(convergence + (first.log() - second.log()).abs().mean()))
+    assert metrics.stft_distance(reference, degraded, rate) == pytest.approx(np.mean(distances), rel=1e-9)
+
+
+def test_log_spectral_distance_is_the_published_one() -> None:
+    librosa = pytest.importorskip("librosa")
+    levels = [
+        20 * np.log10(np.maximum(np.abs(librosa.stft(x, n_fft=2048, hop_length=512, pad_mode="reflect")) / 512, 1e-5))
+        for x in (real_speech(48_000), noisy(real_speech(48_000), 15.0))
+    ]
+    expected = np.sqrt(((levels[0] - levels[1]) ** 2).mean(axis=0)).mean()
+    distance = metrics.log_spectral_distance(real_speech(48_000), noisy(real_speech(48_000), 15.0), 48_000)
+    assert distance == pytest.approx(expected, rel=1e-6)
+
+
+def test_log_spectral_distance_of_a_gain_is_its_level() -> None:
+    loud = np.random.default_rng(0).standard_normal(RATE)
+    assert metrics.log_spectral_distance(loud, 10.0 * loud, RATE) == pytest.approx(20.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("snr", [20.0, 5.0, -3.0])
@@ -144,7 +216,20 @@ def test_silence_in_the_other_measures(speech: np.ndarray) -> None:
     assert metrics.si_sdr(speech, silence, RATE) == -math.inf
     assert metrics.mel_distance(silence, silence, RATE) == 0.0
     assert metrics.mel_distance(speech, silence, RATE) > 1.0
-    assert math.isnan(metrics.mel_distance(np.zeros(0), np.zeros(0), RATE))
+    assert metrics.log_spectral_distance(silence, silence, RATE) == 0.0
+    assert metrics.log_spectral_distance(speech, silence, RATE) > 10.0
+    assert math.isnan(metrics.stft_distance(silence, silence, RATE))
+    for metric in (metrics.si_sdr, *DISTANCES):
+        assert math.isnan(metric(np.zeros(0), np.zeros(0), RATE))
+
+
+@pytest.mark.parametrize("metric", ALL_METRICS)
+@pytest.mark.parametrize("samples", [1, 100, 255, 4000, 8000])
+def test_a_clip_of_any_length_is_measured_or_has_no_score(metric, samples: int) -> None:
+    clip = real_speech(RATE)[RATE : RATE + samples]
+    value = metric(clip, noisy(clip, 20.0), RATE)
+    assert math.isnan(value) or np.isfinite(value)
+    assert samples < 8000 or np.isfinite(value)
 
 
 @pytest.mark.parametrize("delay", [-160, -1, 0, 7, 320])
@@ -161,12 +246,31 @@ def test_align_of_silence_and_of_nothing() -> None:
     assert (len(reference), len(degraded), delay) == (0, 0, 0)
 
 
+def test_align_is_not_moved_by_an_offset(speech: np.ndarray) -> None:
+    late = np.concatenate([np.zeros(320), speech])
+    assert metrics.align(speech + 0.5, late + 0.5, 1600)[2] == 320
+    assert metrics.align(np.full(1000, 0.1), np.full(1000, 0.3), 100)[2] == 0
+
+
+@pytest.mark.parametrize("name", [name for name, metric in metrics.METRICS.items() if len(metric.domains) == 1])
+def test_another_domain_is_refused(name: str) -> None:
+    metric = metrics.METRICS[name]
+    wrong = "music" if metric.domains == {"speech"} else "speech"
+    with pytest.raises(UsageError, match=f"not of {wrong}"):
+        metric(real_speech(rate_of(metric)), real_speech(rate_of(metric)), rate_of(metric), wrong)
+
+
+def test_importing_the_measures_imports_no_package_of_theirs() -> None:
+    theirs = {package.partition(".")[0] for metric in metrics.METRICS.values() for package in metric.packages}
+    heavy = sorted(theirs | {"torch", "librosa", "numba", "pocketsphinx"})
+    code = f"import sys, audiocodec.evaluate.metrics; print([p for p in {heavy} if p in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 @pytest.mark.parametrize(("metric", "package"), [(metrics.pesq_wb, "pesq"), (metrics.stoi, "pystoi")])
 def test_a_missing_package_is_named_with_the_remedy(
     metric, package: str, speech: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=rf"{package}.*pip install 'audiocodec\[eval\]'"):
         metric(speech, speech, RATE)

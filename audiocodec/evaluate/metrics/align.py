@@ -35,9 +35,12 @@ def _best_delay(reference: Samples, degraded: Samples, max_shift: int) -> int:
     if len(reference) == 0 or len(degraded) == 0:
         return 0
     size = 1 << (len(reference) + len(degraded) - 1).bit_length()
-    spectrum = np.fft.rfft(degraded, size) * np.conj(np.fft.rfft(reference, size))
+    # Without its mean: an offset in both signals correlates best unshifted, whatever the sound does.
+    spectrum = np.fft.rfft(degraded - degraded.mean(), size) * np.conj(np.fft.rfft(reference - reference.mean(), size))
     correlation = np.fft.irfft(spectrum, size)
     shifts = np.arange(-min(max_shift, len(reference) - 1), min(max_shift, len(degraded) - 1) + 1)
     scores = np.abs(correlation[shifts])  # absolute: a codec may turn the polarity
     best = int(np.argmax(scores))
-    return int(shifts[best]) if scores[best] > 0 else 0
+    # Less than 1e-9 of full correlation is the rounding of the means and of the transforms, not a resemblance.
+    floor = 1e-9 * float(np.linalg.norm(reference) * np.linalg.norm(degraded))
+    return int(shifts[best]) if scores[best] > floor else 0

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from audiocodec.errors import MissingExtraError, UsageError
+from audiocodec.evaluate.metrics.packages import extra
 
 Samples = npt.NDArray[np.floating]
 Domain = Literal["speech", "music"]
 DOMAINS: tuple[Domain, ...] = ("speech", "music")
 
 SPEECH_RATE = 16_000
+MIN_JUDGED_SECONDS = 0.5  # PLCMOS fails below 0.1 s, and no network heard such clips in training
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,12 @@ class Metric:
     decimals: int = 2
     needs_reference: bool = True
     """False: it judges the degraded signal alone."""
+    packages: tuple[str, ...] = ()
+    """What it imports beyond the package's own requirements; all of the ``eval`` extra."""
+
+    def absent_reason(self) -> str | None:
+        """Why it cannot run here, with the remedy, in one line; None where it can. Imports, but measures nothing."""
+        return absent_reason(self.packages)
 
     def __call__(self, reference: Samples, degraded: Samples, sample_rate: int, domain: Domain | None = None) -> float:
         """The value; ``domain`` says what the recording is, None that the caller vouches for it.
@@ -75,9 +81,21 @@ def checked_pair(
     return reference, degraded
 
 
-def extra(name: str) -> ModuleType:
-    """Import a package of the ``eval`` extra. Raises MissingExtraError with the remedy."""
+def absent_reason(packages: tuple[str, ...]) -> str | None:
+    """What is wrong with the first of ``packages`` that does not import, with the remedy; None: nothing."""
     try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingExtraError(f"{name} does not import ({error}); run: pip install 'audiocodec[eval]'") from error
+        for package in packages:
+            extra(package)
+    except MissingExtraError as error:
+        return str(error)
+    return None
+
+
+def is_unjudgeable(samples: Samples, sample_rate: int) -> bool:
+    """Silent, or shorter than the half second that the learned measures need."""
+    return is_silent(samples) or samples.size < MIN_JUDGED_SECONDS * sample_rate
+
+
+def is_silent(samples: Samples) -> bool:
+    """Nothing to judge: no samples, or all of one value (a silent track with an offset is silent)."""
+    return samples.size == 0 or bool(np.ptp(samples) == 0.0)
