@@ -198,6 +198,9 @@ def test_systems_to_hear_are_those_of_comparable_rates():
     opus = {str(kbps): (float(kbps), 2.0, 0.9, 0.3) for kbps in (6, 8, 12, 24, 64)}
     heard = [system.label for system in chosen_systems(make_results(None, opus=opus))]
     assert heard == ["ours-16k 7 levels", "ours-16k 22 levels", "ours-16k 34 levels", "opus 6", "opus 8"]
+    many = {str(step): (1.2**step, 1.7, 0.8, 0.4) for step in range(18)}
+    heard = [system.setting for system in chosen_systems(make_results(None, ours=many, opus={}))]
+    assert heard == ["0", "6", "8", "11", "17"], "both ends, evenly between them, and the middle"
 
 
 def test_a_spectrogram_shows_a_tone_where_it_is():

@@ -173,7 +173,7 @@ def _paired(one: SystemComparison, metric: Metric) -> Cell:
     text = text if text.startswith(MINUS) else f"+{text}"
     style = "" if one.winner is None else "win" if one.winner == one.a else "loss"
     if one.p is None:
-        return Cell(text, test.reason, f"{test.difference:.9g}", "reason")
+        return Cell(text, "no p", f"{test.difference:.9g}", title=test.reason)
     title = f"{test.n} recordings; p {p_value(test.p)} by itself, {p_value(one.p)} among all pairs of this measure"
     return Cell(text, f"p {p_value(one.p)}", f"{test.difference:.9g}", style, title)
 

@@ -10,6 +10,8 @@ import numpy as np
 
 from audiocodec.evaluate.report.estimates import LEVEL, Floats, Interval, Numbers, draws
 
+MOST_LEFT_OUT = 1 / 3
+
 
 @dataclass(frozen=True)
 class RateDifference:
@@ -75,9 +77,15 @@ def efficient(rates: Numbers, quality: Numbers, higher_is_better: bool = True) -
 def efficient_bd_rate(
     rates_a: Floats, quality_a: Floats, rates_b: Floats, quality_b: Floats, higher_is_better: bool = True
 ) -> RateDifference:
-    """:func:`bd_rate` of what :func:`efficient` keeps of both curves, [points] each."""
+    """:func:`bd_rate` of what :func:`efficient` keeps of both curves, [points] each.
+
+    None where that leaves out more than MOST_LEFT_OUT of a curve: of many points the luckiest would be left.
+    """
     kept_a = efficient(rates_a, quality_a, higher_is_better)
     kept_b = efficient(rates_b, quality_b, higher_is_better)
+    for kept, rates in ((kept_a, rates_a), (kept_b, rates_b)):
+        if len(rates) > 1 and len(rates) - len(kept) > MOST_LEFT_OUT * len(rates):
+            return RateDifference(None, reason="quality hardly rises with the rate")
     return bd_rate(rates_a[kept_a], quality_a[kept_a], rates_b[kept_b], quality_b[kept_b], higher_is_better)
 
 

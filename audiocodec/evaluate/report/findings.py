@@ -23,7 +23,7 @@ from audiocodec.evaluate.results import Results, SystemInfo
 
 @dataclass(frozen=True)
 class Finding:
-    """A heading and its sentences, each with what it means for us: ``win``, ``loss``, ``even`` or ``remark``."""
+    """A heading and its sentences, with what each means for us: ``win``, ``loss``, ``even``, ``open`` or ``remark``."""
 
     heading: str
     sentences: list[tuple[str, str]]
@@ -85,7 +85,7 @@ def _bits(curves: list[CurveComparison], main: Metric | None) -> list[tuple[str,
     """Rate differences: that of the main measure in full, the others by whether their intervals exclude none at all."""
     name = main.name if main else ""
     found = [(verdict(one), _in_full(one)) for one in curves if one.metric == name and one.by_file.percent is not None]
-    groups: dict[str, list[str]] = {"win": [], "loss": [], "even": []}
+    groups: dict[str, list[str]] = {"win": [], "loss": [], "even": [], "open": []}
     silent: dict[str, list[str]] = {}
     for one in curves:
         heading = METRICS[one.metric].heading
@@ -93,7 +93,12 @@ def _bits(curves: list[CurveComparison], main: Metric | None) -> list[tuple[str,
             silent.setdefault(one.by_file.reason, []).append(heading)
         elif one.metric != name:
             groups[verdict(one)].append(f"{heading} ({signed(one.by_file.percent)})")
-    words = {"win": "Fewer bits at equal", "loss": "More bits at equal", "even": "No clear difference in bits at equal"}
+    words = {
+        "win": "Fewer bits at equal",
+        "loss": "More bits at equal",
+        "even": "No clear difference in bits at equal",
+        "open": "From too few recordings for an interval, bits at equal",
+    }
     found += [(kind, f"{words[kind]} {listed(items)}.") for kind, items in groups.items() if items]
     if silent:
         reasons = [f"{listed(headings)} ({reason})" for reason, headings in silent.items()]
@@ -105,14 +110,18 @@ def _in_full(one: CurveComparison) -> str:
     text = one.words
     if one.interval:
         text += f"; 95 % interval {signed(one.interval[0])} to {signed(one.interval[1])}"
+    else:
+        text += "; no interval, too few recordings"
     if one.by_payload.percent is not None:
         text += f"; by payload alone {signed(one.by_payload.percent)}"
     return f"{text[0].upper()}{text[1:]}."
 
 
 def verdict(one: CurveComparison) -> str:
-    """``win`` or ``loss`` where the interval of the rate difference excludes 0, else ``even``."""
-    clear = one.interval is not None and (one.interval[0] > 0.0 or one.interval[1] < 0.0)
+    """``win`` or ``loss`` where the interval of the rate difference excludes 0, else ``even``; ``open`` without one."""
+    if one.interval is None:
+        return "open"
+    clear = one.interval[0] > 0.0 or one.interval[1] < 0.0
     return "even" if not clear else "win" if (one.by_file.percent or 0.0) < 0.0 else "loss"
 
 

@@ -20,7 +20,7 @@ from audiocodec.evaluate.report.selection import chosen_files, chosen_systems, m
 from audiocodec.evaluate.report.statistics import known_metrics
 from audiocodec.evaluate.results import Results, Row, SystemInfo
 
-SECONDS = 10.0
+SECONDS = 8.0
 BUDGET_BYTES = 23_000_000  # of audio and pictures as base64, so that a report stays below 25 MB
 
 

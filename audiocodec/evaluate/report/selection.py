@@ -8,6 +8,7 @@ from audiocodec.evaluate.metrics import Metric
 from audiocodec.evaluate.report.statistics import codecs, known_metrics, settings, summary_of
 from audiocodec.evaluate.results import ORIGINAL, Results, Row, SystemInfo
 
+MOST_OURS = 4  # settings of one of our codecs to be heard: a page holds only so much audio
 # What names the worst and the best, where it was measured: the first of these.
 _MAIN = {
     "speech": ("estoi", "pesq_wb", "stoi"),
@@ -66,13 +67,25 @@ def _ordinal(step: int) -> str:
 
 
 def chosen_systems(results: Results) -> list[SystemInfo]:
-    """All of ours; of each peer the settings nearest in rate to ours and the next above the highest; other anchors."""
-    chosen = [system for codec in codecs(results, "ours") for system in settings(results, codec)]
+    """Of ours a few over the range of rates; of each peer the settings nearest in rate to them, and the next above."""
+    chosen = [system for codec in codecs(results, "ours") for system in _spread(results, settings(results, codec))]
     rates = [rate for system in chosen if (rate := summary_of(results, system).get("kbps"))]
     for codec in codecs(results, "peer"):
         known = settings(results, codec)
         chosen += [known[index] for index in _near([summary_of(results, one).get("kbps") for one in known], rates)]
     return chosen + [system for system in results.systems if system.role == "anchor" and system.codec != ORIGINAL]
+
+
+def _spread(results: Results, known: list[SystemInfo]) -> list[SystemInfo]:
+    """At most MOST_OURS of ``known``, evenly spaced in rate and both ends among them; and the middle setting."""
+    rates = [float(summary_of(results, one).get("kbps") or 0.0) for one in known]
+    if len(known) <= MOST_OURS or not all(rates):
+        return known[:MOST_OURS]
+    low, high = math.log(rates[0]), math.log(rates[-1])
+    wanted = [math.exp(low + (high - low) * step / (MOST_OURS - 1)) for step in range(MOST_OURS)]
+    places = _near([*rates], wanted)
+    middle = middle_system(results)
+    return [one for place, one in enumerate(known) if place in places or one == middle]
 
 
 def _near(known: list[float | None], wanted: list[float]) -> list[int]:

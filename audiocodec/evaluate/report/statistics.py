@@ -109,7 +109,7 @@ def known_metrics(results: Results) -> list[Metric]:
 
 
 def comparisons(results: Results, seed: int = 0) -> Comparisons:
-    """Curves against curves, and each of our settings against each setting of a peer.
+    """Curves against curves, and our settings against those of peers that are near in rate (:func:`tested_pairs`).
 
     p-values are adjusted by Holm's method over the pairs of one measure. ``seed`` is that of the intervals.
 
@@ -171,10 +171,27 @@ def _values(results: Results, codec: str, key: str, files: list[str]) -> Floats:
     return np.array([[values.get(file, math.nan) for file in files] for values in found])
 
 
-def _compare_systems(results: Results, metric: Metric) -> list[SystemComparison]:
+def tested_pairs(results: Results) -> list[tuple[SystemInfo, SystemInfo]]:
+    """Each setting of a peer with ours that is closest to its rate, and with ours that is closest to half its rate.
+
+    All pairs would be many, most of them of rates that nobody compares, and the more are asked the less each can say.
+    """
     ours = [system for codec in codecs(results, "ours") for system in settings(results, codec)]
-    peers = [system for codec in codecs(results, "peer") for system in settings(results, codec)]
-    pairs = [(a, b) for a in ours for b in peers]
+    rated = [(system, rate) for system in ours if (rate := summary_of(results, system).get("kbps"))]
+    pairs: list[tuple[SystemInfo, SystemInfo]] = []
+    for codec in codecs(results, "peer") if rated else ():
+        for peer in settings(results, codec):
+            rate = summary_of(results, peer).get("kbps")
+            for wanted in (rate, rate / 2.0) if rate else ():
+                distances = [abs(math.log(of_ours / wanted)) for _, of_ours in rated]
+                pair = rated[distances.index(min(distances))][0], peer
+                if pair not in pairs:
+                    pairs.append(pair)
+    return pairs
+
+
+def _compare_systems(results: Results, metric: Metric) -> list[SystemComparison]:
+    pairs = tested_pairs(results)
     tests = []
     for a, b in pairs:
         values_a, values_b = (_by_file(results, system, metric.name) for system in (a, b))
