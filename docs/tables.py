@@ -41,7 +41,7 @@ def speech_bd() -> str:
 
 def music() -> str:
     """All systems on music."""
-    return _table(read_results(RESULTS / "music"), MUSIC_COLUMNS, lambda row: True)
+    return _table(read_results(RESULTS / "music"), MUSIC_COLUMNS)
 
 
 def model_card(name: str) -> str:
@@ -81,9 +81,9 @@ def _chosen(results: Results) -> set[str]:
     return {max(rows, key=lambda row: row["kbps"])["setting"] for rows in fitting if rows}
 
 
-def _table(results: Results, metrics: tuple[str, ...], keep: Callable[[Row], bool], peers: bool = True) -> str:
+def _table(results: Results, metrics: tuple[str, ...], keep: Callable[[Row], object] = bool, peers: bool = True) -> str:
     shown = [name for name in metrics if name in results.metrics]
-    summary = [{key: value for key, value in row.items()} for row in results.summary if keep(row)]
+    summary = [row for row in results.summary if keep(row)]
     absent = results.absent if peers else {}
     part = Results(
         results.name, results.domain, shown, results.systems, results.files, summary, [], absent, results.skipped

@@ -24,6 +24,8 @@ from audiocodec.evaluate.summary import summarise, token_use
 from audiocodec.evaluate.systems import Coded
 from audiocodec.evaluate.wanted import Wanted
 
+ROOT = Path(__file__).resolve().parent.parent
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -146,9 +148,12 @@ def test_token_use_of_even_and_of_collapsed_levels() -> None:
 def test_an_interrupted_evaluation_goes_on_without_computing_again(folder: Path, tmp_path: Path, noise, monkeypatch):
     ran = []
     original = Noise.run
-    monkeypatch.setattr(
-        Noise, "run", lambda self, source, place: ran.append((source.name, self.snr_db)) or original(self, source, place)
-    )
+
+    def counted(self: Noise, source: Path, place: Path) -> Coded:
+        ran.append((source.name, self.snr_db))
+        return original(self, source, place)
+
+    monkeypatch.setattr(Noise, "run", counted)
     noise(Noise(30.0), Noise(10.0))
     whole = run.evaluate(recipe_for(folder), tmp_path / "whole")
     assert len(ran) == 4
@@ -293,6 +298,24 @@ def test_a_silent_recording_costs_next_to_nothing_and_has_no_speech_scores(tiny_
     assert row["pesq_wb"] is None
     assert row["mel"] == 0.0
     assert row["cvu"] is None
+
+
+def test_words_are_counted_where_there_is_a_transcript(tmp_path: Path, noise) -> None:
+    for package in ("pocketsphinx", "jiwer"):
+        pytest.importorskip(package)
+    samples, rate = read_mono(ROOT / "samples" / "speech.flac")
+    for name in ("said", "unsaid"):
+        soundfile.write(tmp_path / f"{name}.flac", samples[: 4 * rate], rate)
+    (tmp_path / "words.txt").write_text("said Printing, in the only sense with which we are at present concerned,\n")
+    noise(Noise(60.0), Noise(-5.0))
+    files = {"folder": str(tmp_path), "transcripts": "*.txt"}
+    results = run.evaluate(recipe_for(tmp_path, files=files, metrics=["wer"]))
+    clean, drowned = (row["wer"] for row in results.rows if row["file"] == "said.flac")
+    assert clean < 0.4 < drowned
+    assert [row["wer"] for row in results.rows if row["file"] == "unsaid.flac"] == [None, None]
+    assert [row["wer"] for row in results.summary] == [clean, drowned]
+    with pytest.raises(ValueError, match="needs transcripts"):
+        recipe_for(tmp_path, metrics=["wer"])
 
 
 def test_worker_processes_find_the_same(folder: Path, tiny_model: Path) -> None:

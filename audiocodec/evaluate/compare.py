@@ -173,7 +173,8 @@ def valid(metric: Metric, domain: Domain | None) -> bool:
 def _scores(pair: Pair, domain: Domain | None, wanted: Sequence[str]) -> tuple[list[Score], dict[str, str]]:
     """What each measure found, and why others found nothing; one that was asked for by name raises instead."""
     scores, unmeasured = [], {}
-    for name in dict.fromkeys(wanted or [n for n, metric in METRICS.items() if valid(metric, domain)]):
+    fitting = [n for n, metric in METRICS.items() if valid(metric, domain) and not metric.needs_transcript]
+    for name in dict.fromkeys(wanted or fitting):
         metric = METRICS[name]
         try:
             if reason := metric.absent_reason():

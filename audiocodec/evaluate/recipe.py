@@ -64,12 +64,15 @@ class EvaluationRecipe(Strict):
                 raise ValueError(f"unknown metric '{name}'; known: {', '.join(METRICS)}")
             if self.domain not in METRICS[name].domains:
                 raise ValueError(f"{METRICS[name].heading} says nothing about {self.domain}; leave out '{name}'")
+            if METRICS[name].needs_transcript and not self.files.transcripts:
+                raise ValueError(f"'{name}' needs transcripts; name them as files.transcripts, or leave it out")
         return self
 
 
-def metrics_of(domain: Domain) -> list[str]:
-    """Names of all measures that are valid for a domain."""
-    return [name for name, metric in METRICS.items() if domain in metric.domains]
+def metrics_of(domain: Domain, transcripts: bool) -> list[str]:
+    """Names of all measures that are valid for a domain, with or without transcripts at hand."""
+    fitting = (metric for metric in METRICS.values() if domain in metric.domains)
+    return [metric.name for metric in fitting if transcripts or not metric.needs_transcript]
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> EvaluationRecipe:

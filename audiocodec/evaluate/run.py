@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,7 +15,7 @@ from audiocodec.errors import AudioError, DataError, MissingExtraError
 from audiocodec.evaluate.environment import environment
 from audiocodec.evaluate.manifest import choose, read_transcripts, sha256
 from audiocodec.evaluate.measure import measure
-from audiocodec.evaluate.metrics import METRICS, Domain
+from audiocodec.evaluate.metrics import METRICS, SPEECH_RATE, Domain, Samples, resample, word_error_rate
 from audiocodec.evaluate.recipe import EvaluationRecipe, metrics_of
 from audiocodec.evaluate.recordings import mono_file, read_mono
 from audiocodec.evaluate.results import ORIGINAL, Results, Row, SystemInfo, plain, write_results
@@ -24,6 +25,7 @@ from audiocodec.evaluate.systems import System
 from audiocodec.evaluate.wanted import Wanted, gather
 
 OnProgress = Callable[[int, int, str], None]
+Audio = tuple[Samples, int]  # [samples] and their rate in Hz
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,9 @@ def usable_metrics(recipe: EvaluationRecipe) -> tuple[list[str], dict[str, str]]
     Raises:
         MissingExtraError: one that was asked for by name is among the latter.
     """
-    names = metrics_of(recipe.domain) if recipe.metrics == "all" else recipe.metrics
+    names = recipe.metrics
+    if names == "all":
+        names = metrics_of(recipe.domain, bool(recipe.files.transcripts))
     absent = {name: reason for name in names if (reason := METRICS[name].absent_reason())}
     if absent and recipe.metrics != "all":
         raise MissingExtraError(next(iter(absent.values())))
@@ -137,7 +141,7 @@ def evaluate_recording(job: Job, task: Task) -> Outcome:
 def _unit(job: Job, task: Task, checksum: str, source: Path, system: System, scratch: Path) -> Row:
     """The row of one recording and system: from the store where it is there, computed where not."""
     label = f"{system.codec} {system.setting}".strip()
-    key = unit_key(checksum, system)
+    key = unit_key(checksum, system, task.transcript)
     unit = job.store.read(key, task.file, label)
     heard = job.store.read_audio(task.file, label) if unit else None
     original, rate = read_mono(source)
@@ -151,23 +155,31 @@ def _unit(job: Job, task: Task, checksum: str, source: Path, system: System, scr
         assert heard is not None
     missing = [name for name in job.metrics if name not in unit["scores"]]
     if missing or "delay_ms" not in unit:
-        about = unit["facts"]
-        scores, unit["delay_ms"] = measure(
-            original,
-            rate,
-            *heard,
-            missing,
-            job.domain,
-            delay_s=about["delay_s"],
-            max_delay_s=about["max_delay_s"],
-        )
-        unit["scores"].update(scores)
+        _measure(job, task, unit, missing, (original, rate), heard)
         job.store.write(key, task.file, label, unit)
     row = {"file": task.file, "codec": system.codec, "setting": system.setting}
     row |= {name: value for name, value in unit["facts"].items() if name not in ("delay_s", "max_delay_s")}
     row |= {"delay_ms": unit["delay_ms"]} | {name: unit["scores"][name] for name in job.metrics}
     # As it will be read back: a run that goes on gives the very rows of one that was never stopped
     return {key: plain(value) for key, value in row.items()}
+
+
+def _measure(job: Job, task: Task, unit: Row, names: list[str], original: Audio, heard: Audio) -> None:
+    """Put the scores of measures, and the delay, into a unit."""
+    about = unit["facts"]
+    scores, unit["delay_ms"] = measure(
+        *original,
+        *heard,
+        [name for name in names if not METRICS[name].needs_transcript],
+        job.domain,
+        delay_s=about["delay_s"],
+        max_delay_s=about["max_delay_s"],
+    )
+    if "wer" in names:
+        # The recogniser wants 16 kHz; a narrow-band codec's 8 kHz has to be brought there first
+        spoken = resample(*heard, SPEECH_RATE)
+        scores["wer"] = word_error_rate(spoken, SPEECH_RATE, task.transcript) if task.transcript else math.nan
+    unit["scores"].update(scores)
 
 
 def _tasks(recipe: EvaluationRecipe) -> list[Task]:

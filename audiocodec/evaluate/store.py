@@ -83,9 +83,9 @@ class Store:
         return self.folder / "units" / slug(file) / f"{slug(label)}.json"
 
 
-def unit_key(checksum: str, system: System) -> str:
-    """What a unit stands for: the recording's checksum, and everything that decides what the system makes of it."""
-    parts = [_FORMAT, checksum, system.codec, system.setting, sorted(system.identity().items())]
+def unit_key(checksum: str, system: System, transcript: str | None = None) -> str:
+    """What a unit stands for: the recording's checksum and words, and what decides what the system makes of it."""
+    parts = [_FORMAT, checksum, transcript, system.codec, system.setting, sorted(system.identity().items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -9,7 +9,12 @@ from audiocodec.evaluate.metrics.align import align, resample
 from audiocodec.evaluate.metrics.base import DOMAINS, SPEECH_RATE, Domain, Metric, Samples
 from audiocodec.evaluate.metrics.logspectral import log_spectral_distance, stft_distance
 from audiocodec.evaluate.metrics.predicted import distillmos, dnsmos, plcmos
-from audiocodec.evaluate.metrics.recognition import recogniser_absent_reason, word_error_rate
+from audiocodec.evaluate.metrics.recognition import (
+    RECOGNISER_PACKAGES,
+    no_transcript,
+    recogniser_absent_reason,
+    word_error_rate,
+)
 from audiocodec.evaluate.metrics.speaker import speaker_similarity
 from audiocodec.evaluate.metrics.spectral import MEL_RATE, mel_distance, si_sdr
 from audiocodec.evaluate.metrics.speech import estoi, pesq_nb, pesq_wb, stoi
@@ -130,6 +135,19 @@ _OF_SPEECH = (
         best=1.0,
         decimals=3,
         packages=("resemblyzer",),
+    ),
+    Metric(
+        "wer",
+        "WER",
+        no_transcript,
+        "words by package pocketsphinx (US English), aligned by package jiwer",
+        sample_rate=None,
+        domains=_SPEECH,
+        higher_is_better=False,
+        decimals=3,
+        needs_reference=False,
+        needs_transcript=True,
+        packages=RECOGNISER_PACKAGES,
     ),
 )
 

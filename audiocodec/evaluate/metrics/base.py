@@ -46,6 +46,8 @@ class Metric:
     decimals: int = 2
     needs_reference: bool = True
     """False: it judges the degraded signal alone."""
+    needs_transcript: bool = False
+    """True: it compares words, not signals; ``function`` cannot be called, see :mod:`.recognition`."""
     packages: tuple[str, ...] = ()
     """What it imports beyond the package's own requirements; all of the ``eval`` extra."""
 

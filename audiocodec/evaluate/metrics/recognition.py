@@ -22,6 +22,11 @@ def recogniser_absent_reason() -> str | None:
     return absent_reason(RECOGNISER_PACKAGES)
 
 
+def no_transcript(_reference: Samples, _degraded: Samples, _sample_rate: int) -> float:
+    """What stands in METRICS for the word error rate. Raises UsageError: signals alone do not tell what was said."""
+    raise UsageError("the word error rate needs transcripts; name them in a recipe as files.transcripts")
+
+
 def word_error_rate(degraded: Samples, sample_rate: int, transcript: str) -> float:
     """Word error rate of English speech [samples] against its transcript (0 = all right; insertions can pass 1).
 

@@ -28,7 +28,7 @@ _TAIL: _Columns = (
 
 
 # What a terminal has room for; the rest is in table.md and in the report.
-_BRIEF = ("pesq_wb", "estoi", "wer", "visqol_speech", "visqol_audio", "dnsmos", "distillmos", "speaker", "mel", "si_sdr")
+_BRIEF = ("pesq_wb", "estoi", "wer", "visqol_speech", "visqol_audio", "dnsmos", "distillmos", "speaker", "mel")
 _BRIEF_COUNT = 8
 _LEFT_OUT = ("payload_kbps", "saving_percent", "entropy_bits_per_frame", "cvu")
 
