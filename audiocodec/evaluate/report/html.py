@@ -70,6 +70,7 @@ def _environment() -> Environment:
 
     environment.globals["verbatim"] = verbatim
     environment.filters["without_folders"] = without_folders
+    environment.filters["held"] = lambda text: str(text).replace(" %", "\N{NO-BREAK SPACE}%")  # no line starts with %
     return environment
 
 

@@ -109,7 +109,8 @@ def _listening(results: Results, file: str, why: str) -> Listening:
         voices,
         pictures.waveform_path(reference, rate, seconds),
         _families(voices),
-        [Tick(100.0 * value / seconds, label) for value, label in linear_ticks(0.0, seconds)],
+        # Not at the very end, where the unit stands
+        [Tick(100.0 * value / seconds, label) for value, label in linear_ticks(0.0, seconds) if value < 0.97 * seconds],
         [Tick(100.0 * (1.0 - value / top_hz), f"{value / 1000.0:g}") for value, _ in linear_ticks(0.0, top_hz, 4)],
         [Tick(100.0 * (1.0 - value / bits_top), label) for value, label in bits_marks],
         max((end - start for start, end, _ in bits), default=0.0),
