@@ -99,3 +99,12 @@ def test_refusals_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) 
         assert main(["evaluate", *arguments]) == code, arguments
         one_line(capsys)
     assert not (folder / "runs").exists()
+
+
+def test_help_names_every_peer_and_every_measure(capsys: pytest.CaptureFixture[str]) -> None:
+    from audiocodec.evaluate.metrics import METRICS
+    from audiocodec.evaluate.peers import KNOWN_PEERS
+
+    assert main(["evaluate", "--help"]) == 0
+    told = set(capsys.readouterr().out.replace(",", " ").replace(";", " ").replace(".", " ").split())
+    assert {*METRICS, *KNOWN_PEERS} <= told

@@ -28,6 +28,13 @@ _EPILOG = """Examples:
   audiocodec evaluate recipes/evaluate_speech.yaml --set files.folder=recordings/ --set workers=2
 
   audiocodec evaluate results/ --blind listening-test/
+
+Peers, each with its rates after a colon (kbps; bits a second for codec2, quality for vorbis): opus, opus-audio,
+opus-cbr, codec2, lc3, lyra, amr-wb, aac, he-aac, mp3, vorbis, encodec, dac, mimi, snac. Any other codec is a pair of
+commands in a recipe.
+
+Measures of speech: pesq_wb, pesq_nb, stoi, estoi, visqol_speech, dnsmos, plcmos, distillmos, speaker, wer (with
+transcripts); of music: visqol_audio; of both: mel, stft, lsd, si_sdr.
 """
 
 
