@@ -6,10 +6,10 @@ import difflib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from audiocodec.errors import ConfigError
 
@@ -87,26 +87,33 @@ def _set(data: dict[str, Any], override: str) -> None:
 
 
 def _describe(kind: type[Strict], loc: tuple[int | str, ...], error_type: str, message: str) -> str:
-    dotted = ".".join(str(part) for part in loc)
+    dotted, _ = _walk(kind, loc)
     if error_type != "extra_forbidden":
         return f"{dotted}: {message}"
-    known = _fields_at(kind, loc[:-1])
+    _, known = _walk(kind, loc[:-1])
     near = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.0)
     hint = f"; did you mean '{near[0]}'?" if near else ""
     return f"unknown key '{dotted}'{hint}"
 
 
-def _fields_at(kind: type[Strict], path: tuple[int | str, ...]) -> list[str]:
-    for part in path:
-        if isinstance(part, int):  # an item of a list: its fields were found with the list's
+def _walk(kind: type[Strict], loc: tuple[int | str, ...]) -> tuple[str, list[str]]:
+    """The place as its reader wrote it, ``a.b.c``, and the keys that are known there."""
+    kinds, names = [kind], []
+    for part in loc:
+        if len(kinds) > 1:  # one of several kinds of settings: the part is not in the file, but says which was tried
+            kinds = [k for k in kinds if "kind" in k.model_fields and k.model_fields["kind"].default == part]
             continue
-        field = kind.model_fields.get(part)
-        candidate = field.annotation if field else None
-        candidate = next(iter(get_args(candidate)), candidate)
-        if not (isinstance(candidate, type) and issubclass(candidate, Strict)):
-            return []
-        kind = candidate
-    return list(kind.model_fields)
+        names.append(str(part))
+        if not isinstance(part, int):  # an item of a list: its fields were found with the list's
+            field = kinds[0].model_fields.get(part) if kinds else None
+            kinds = _kinds_in(field.annotation) if field else []
+    return ".".join(names), [name for k in kinds[:1] for name in k.model_fields]
+
+
+def _kinds_in(annotation: Any) -> list[type[Strict]]:
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return [annotation]
+    return [kind for inner in get_args(annotation) for kind in _kinds_in(inner)]
 
 
 class FspConfig(Strict):
@@ -119,6 +126,45 @@ class FspConfig(Strict):
     draw: Literal["vector", "element"] = "vector"
     mean_weight: float = Field(0.1, ge=0)
     variance_weight: float = Field(0.07, ge=0)
+
+
+class VpConfig(Strict):
+    """Vector perturbation (arXiv 2602.17133): no codebook while training, any codebook afterwards."""
+
+    kind: Literal["vp"] = "vp"
+    groups: int = Field(1, ge=1, description="parts that the dimensions are split into, a token and a codebook each")
+    codebook_size: int = Field(1024, ge=2, le=65535, description="largest codebook that training prepares for")
+    codebooks: tuple[int, ...] = Field((), description="sizes of the codebooks stored with the model")
+    queue: bool = Field(True, description="keep the latents that training needs; a finished model has none")
+    points_per_dim: float = Field(16.0, gt=0, description="latents kept a code word and dimension: M = this times d")
+    push_fraction: float = Field(0.01, gt=0, le=1, description="share of a batch's latents that enters the queue")
+    neighbours: int = Field(8, ge=1, description="k of the density estimate")
+    eta: float = Field(1.1, gt=0, le=4, description="radius over the M-th neighbour's distance; see calibrate.py")
+    accept: Literal["metropolis", "always"] = "metropolis"
+    search: Literal["index", "exact"] = Field("index", description="on the CPU; other devices search exactly")
+    mean_weight: float = Field(0.1, ge=0)
+    variance_weight: float = Field(0.07, ge=0)
+
+    @model_validator(mode="after")
+    def _check(self) -> VpConfig:
+        if any(not 2 <= size <= 65535 for size in self.codebooks) or len({*self.codebooks}) < len(self.codebooks):
+            raise ValueError(f"codebooks must be different sizes from 2 to 65535, not {self.codebooks}")
+        return self
+
+
+def _bottleneck_kind(value: Any) -> str:
+    """The kind that a mapping or a config names; FSP where it names none, as before there was another."""
+    return str(value.get("kind", "fsp") if isinstance(value, dict) else getattr(value, "kind", "fsp"))
+
+
+BottleneckConfig = Annotated[
+    Annotated[FspConfig, Tag("fsp")] | Annotated[VpConfig, Tag("vp")],
+    Discriminator(
+        _bottleneck_kind,
+        custom_error_type="unknown_kind",
+        custom_error_message="there is no such kind of bottleneck; choose fsp or vp",
+    ),
+]
 
 
 class ModelConfig(Strict):
@@ -146,7 +192,7 @@ class ModelConfig(Strict):
     level_settings: tuple[int, ...] = Field((3, 5, 7, 9, 13, 17, 25, 33), description="base level counts on offer")
     max_levels: int = Field(64, ge=2, le=65535)
     file_block_frames: int = Field(16, ge=1, le=255, description="frames computed at once for files")
-    bottleneck: FspConfig = FspConfig()
+    bottleneck: BottleneckConfig = FspConfig()
 
     @property
     def hop_samples(self) -> int:
@@ -160,11 +206,16 @@ class ModelConfig(Strict):
 
     @property
     def dims(self) -> int:
-        """Scalar tokens per frame: envelope, shape, and last the pitch."""
+        """Values of a latent: envelope, shape, and last the pitch."""
         return self.envelope_dims + self.shape_dims + self.pitch
 
+    @property
+    def tokens(self) -> int:
+        """Integers per frame: one for each dimension (FSP) or group of dimensions (VP)."""
+        return self.bottleneck.groups if isinstance(self.bottleneck, VpConfig) else self.dims
+
     def levels(self, base: int) -> tuple[int, ...]:
-        """Level count of each dimension at base level count ``base``; 1 means that the dimension is absent."""
+        """Alphabet of each token of a frame at base level count ``base``; 1 means that the token is absent."""
         pairs = zip(self.level_scale, self.offsets, strict=True)
         return tuple(max(1, min(self.max_levels, math.floor(base * s + o + 0.5))) for s, o in pairs)
 
@@ -174,10 +225,25 @@ class ModelConfig(Strict):
         return self.level_offset or (0.0,) * len(self.level_scale)
 
     @model_validator(mode="after")
+    def _check_groups(self) -> ModelConfig:
+        if isinstance(self.bottleneck, VpConfig):
+            if self.pitch:
+                raise ValueError("vector perturbation codes learnt dimensions alone; set pitch: false")
+            if self.dims % self.bottleneck.groups:
+                raise ValueError(f"{self.dims} dimensions cannot be split into {self.bottleneck.groups} equal groups")
+            sizes = {size for base in self.level_settings for size in self.levels(base)} - {1}
+            if self.max_levels < max(self.level_settings):
+                raise ValueError(f"max_levels is {self.max_levels}, less than the largest of level_settings")
+            if not self.bottleneck.queue and (odd := sizes - {*self.bottleneck.codebooks}):
+                raise ValueError(f"level_settings ask for a codebook of {min(odd)} words, which is not in codebooks")
+        return self
+
+    @model_validator(mode="after")
     def _check(self) -> ModelConfig:
         for name, values in (("level_scale", self.level_scale), ("level_offset", self.offsets)):
-            if len(values) != self.dims:
-                raise ValueError(f"{name} has {len(values)} values, but the model has {self.dims} dimensions")
+            if len(values) != self.tokens:
+                what = "groups" if isinstance(self.bottleneck, VpConfig) else "dimensions"
+                raise ValueError(f"{name} has {len(values)} values, but the model has {self.tokens} {what}")
         if not self.envelope_dims + self.shape_dims:
             raise ValueError("envelope_dims and shape_dims are both 0: nothing would be learnt")
         if self.bands > self.stem_hop:

@@ -11,8 +11,12 @@ class Bottleneck(nn.Module, ABC):
     """Continuous latents ``[batch, frames, dims]`` to integers and back.
 
     ``levels [batch, groups] int64`` is the size of each group's alphabet for each example; a group of size 1 is
-    absent: it costs nothing and decodes to zeros.
+    absent: it costs nothing and decodes to zeros. FSP's groups are single dimensions and their sizes level counts;
+    VP's are equal parts of the dimensions and their sizes those of codebooks.
     """
+
+    deviation: float
+    """Standard deviation that the penalty asks of each dimension; the decoder sees latents divided by it."""
 
     @abstractmethod
     def forward(self, latents: Tensor, levels: Tensor) -> Tensor:

@@ -98,5 +98,27 @@ class FSP(Bottleneck):
         return levels
 
     @staticmethod
+    def joined(indices: Tensor, levels: Tensor) -> Tensor:
+        """One code for each frame's indices ``[batch, frames, dims]``: ``sum_i index_i * prod_{j<i} L_j``, below
+        ``K = prod_i L_i``; ``[batch, frames] int64``.
+
+        Raises:
+            ValueError: K is beyond 2**62, so that codes are no longer int64.
+        """
+        return (indices * _strides(levels)[:, None, :]).sum(dim=-1)
+
+    @staticmethod
+    def separated(codes: Tensor, levels: Tensor) -> Tensor:
+        """The inverse of :meth:`joined`: ``[batch, frames]`` to ``[batch, frames, dims]``."""
+        return codes[..., None] // _strides(levels)[:, None, :] % levels[:, None, :]
+
+    @staticmethod
     def _centroid(p: Tensor, sizes: Tensor) -> Tensor:
         return (torch.minimum(torch.floor(p * sizes), sizes - 1) + 0.5) / sizes
+
+
+def _strides(levels: Tensor) -> Tensor:
+    """``prod_{j<i} L_j`` for ``levels [batch, dims]``."""
+    if float(levels.double().log2().sum(dim=1).max()) > 62:
+        raise ValueError("these levels make codes beyond 64 bits; code each dimension by itself")
+    return torch.cat([torch.ones_like(levels[:, :1]), levels[:, :-1]], dim=1).cumprod(dim=1)

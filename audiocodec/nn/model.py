@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiocodec.bottleneck.fsp import FSP
+from audiocodec.bottleneck import build_bottleneck
 from audiocodec.config import ModelConfig
 from audiocodec.nn.seanet import Decoder, Encoder
 
@@ -34,7 +34,7 @@ class CodecNet(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.bottleneck = FSP(config.bottleneck)
+        self.bottleneck = build_bottleneck(config.bottleneck, config.dims)
         self.decoder = Decoder(config)
         # In float64, as ModelConfig.levels: training and inference must agree at every half.
         line = torch.tensor([config.level_scale, config.offsets], dtype=torch.float64)

@@ -12,13 +12,11 @@ SoundStream (arXiv 2107.03312); gain, shape and noise filling are CELT's (RFC 67
 
 from __future__ import annotations
 
-import math
-
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from audiocodec.bottleneck.fsp import TARGET_VARIANCE
+from audiocodec.bottleneck import target_deviation
 from audiocodec.config import ModelConfig
 from audiocodec.nn.bands import POWER_FLOOR, pooling, spreading
 from audiocodec.nn.layers import State, UnitStack
@@ -124,7 +122,7 @@ class Decoder(nn.Module):
         super().__init__()
         bins, stack, bands = config.stem_hop, config.stem_frames, config.bands
         self.bins, self.stack, self.linear_path = bins, stack, config.linear_path
-        self.deviation = math.sqrt(TARGET_VARIANCE[config.bottleneck.activation])
+        self.deviation = target_deviation(config.bottleneck)
         self.synthesis = Synthesis(bins, learnt=config.stem == "learnt")
         self.pulses = PulseTrain(config.sample_rate, bins, stack) if config.pitch else None
         self.register_buffer("spreading", spreading(bands, bins, config.sample_rate), persistent=False)
