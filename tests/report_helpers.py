@@ -16,6 +16,13 @@ METRICS = ("pesq_wb", "estoi", "mel")
 OURS = {"7 levels": (1.5, 1.7, 0.80, 0.40), "22 levels": (3.0, 1.9, 0.85, 0.37), "34 levels": (6.0, 2.2, 0.90, 0.33)}
 OPUS = {"6": (6.0, 2.0, 0.85, 0.60), "12": (12.0, 3.8, 0.90, 0.20)}
 
+ENVIRONMENT = {
+    "time": "2026-01-02T03:04:05Z",
+    "packages": {"numpy": "2.0"},
+    "models": [{"name": "ours-16k", "fingerprint": "0123456789abcdef"}],
+    "command": ["/opt/somewhere/bin/audiocodec", "evaluate", "/home/someone/speech", "--out=/home/someone/out"],
+}
+
 
 def tone_hz(place: int) -> float:
     """The tone of the original (0), and of each system by its place among the systems, from 1."""
@@ -48,12 +55,7 @@ def make_results(
         "systems": systems,
         "files": list(files),
         "rows": rows,
-        "environment": {
-            "time": "2026-01-02T03:04:05Z",
-            "packages": {"numpy": "2.0"},
-            "models": [{"name": "ours-16k", "fingerprint": "0123456789abcdef"}],
-            "command": ["/opt/somewhere/bin/audiocodec", "evaluate", "/home/someone/speech", "--out=/home/someone/out"],
-        },
+        "environment": ENVIRONMENT,
         **changes,
     }
     for row in rows:

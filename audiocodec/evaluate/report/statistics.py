@@ -203,9 +203,9 @@ def _compare_systems(results: Results, metric: Metric) -> list[SystemComparison]
     ]
 
 
-def bd_table_markdown(results: Results) -> str:
+def bd_table_markdown(results: Results, seed: int = 0) -> str:
     """Rate differences as a Markdown table: a line a pair of curves, a column a measure; empty without any pair."""
-    found = curve_comparisons(results)
+    found = curve_comparisons(results, seed)
     pairs = list(dict.fromkeys((one.a, one.b) for one in found))
     if not pairs:
         return ""
