@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from audiocodec import models
+from audiocodec.config import parse
+from audiocodec.evaluate.metrics import METRICS
+from audiocodec.evaluate.recipe import EvaluationRecipe
 from audiocodec.evaluate.results import read_results
 from audiocodec.evaluate.summary import summarise
 
@@ -41,3 +46,13 @@ def test_a_stored_run_is_of_the_shipped_weights(folder: Path) -> None:
     shipped = {model.name: model.fingerprint for model in models.list_models()}
     for model in read_results(folder).environment["models"]:
         assert shipped[model["name"]] == model["fingerprint"]
+
+
+def test_the_recipe_in_the_documents_is_one_and_every_measure_is_explained() -> None:
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    recipes = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert recipes
+    for recipe in recipes:
+        parse(EvaluationRecipe, yaml.safe_load(recipe), "docs/evaluation.md")
+    for name in METRICS:
+        assert f"`{name}`" in text
