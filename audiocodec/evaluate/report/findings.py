@@ -97,7 +97,7 @@ def _bits(curves: list[CurveComparison], main: Metric | None) -> list[tuple[str,
         "win": "Fewer bits at equal",
         "loss": "More bits at equal",
         "even": "No clear difference in bits at equal",
-        "open": "From too few recordings for an interval, bits at equal",
+        "open": "Undecided for want of an interval: bits at equal",
     }
     found += [(kind, f"{words[kind]} {listed(items)}.") for kind, items in groups.items() if items]
     if silent:
@@ -111,7 +111,7 @@ def _in_full(one: CurveComparison) -> str:
     if one.interval:
         text += f"; 95 % interval {signed(one.interval[0])} to {signed(one.interval[1])}"
     else:
-        text += "; no interval, too few recordings"
+        text += "; no interval"
     if one.by_payload.percent is not None:
         text += f"; by payload alone {signed(one.by_payload.percent)}"
     return f"{text[0].upper()}{text[1:]}."
