@@ -276,6 +276,10 @@ def test_our_codec_through_real_files(folder: Path, tiny_codec, tiny_model: Path
     assert results.environment["models"] == [{"name": "tiny", "fingerprint": tiny_codec.fingerprint.hex()}]
 
 
+def frames_seconds(codec, frames: int) -> float:
+    return frames * codec.hop_samples / codec.sample_rate
+
+
 def test_token_statistics_are_those_of_the_encoder(tiny_codec) -> None:
     import torch
 
@@ -286,6 +290,11 @@ def test_token_statistics_are_those_of_the_encoder(tiny_codec) -> None:
     tokens = tiny_codec.encode(torch.from_numpy(speech)[None], rate).indices[0].numpy()
     assert 0 < use.payload_bytes < len(data)
     assert use.frames == len(tokens)
+    # The bits of the pieces are those of the packets, framing included, and follow the sound
+    sizes = [size for _, size in use.packets]
+    assert use.payload_bytes < sum(sizes) < len(data)
+    assert max(sizes) > 1.2 * min(sizes)
+    assert sum(seconds for seconds, _ in use.packets) == pytest.approx(frames_seconds(tiny_codec, use.frames))
     for dim, count in enumerate(rate.levels):
         np.testing.assert_array_equal(use.histograms[dim], np.bincount(tokens[:, dim], minlength=count))
 

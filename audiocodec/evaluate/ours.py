@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from audiocodec.errors import BitstreamError
 from audiocodec.evaluate.recordings import read_mono
@@ -14,7 +15,10 @@ from audiocodec.evaluate.systems import Coded, Histograms, PacketUse, Stopwatch
 
 if TYPE_CHECKING:
     from audiocodec.bitstream import EntropyModel
+    from audiocodec.bitstream.symbolcoder import SymbolCoder
     from audiocodec.codec import Codec, RateSetting
+
+PIECE_S = 0.1
 
 
 @dataclass
@@ -78,7 +82,8 @@ class TokenStatistics:
     """What is in a .vpc file.
 
     Payload bytes and frames are those of packets with tokens (silence has none); ``histograms`` tells for each
-    dimension how often each level occurs; ``packets`` has seconds and bytes, framing included, of every packet.
+    dimension how often each level occurs; ``packets`` has seconds and bytes, framing included, of every tenth of a
+    second: the packets of a file are seconds long, which would hide how bits follow the sound.
     """
 
     payload_bytes: int
@@ -101,13 +106,35 @@ def token_statistics(data: bytes, entropy: EntropyModel | None) -> TokenStatisti
     for item in scanner.items():
         if not isinstance(item, Packet):
             raise BitstreamError(item.reason, item.position)
-        if item.frames:
-            seconds = item.frames * header.hop_samples / header.sample_rate
-            use.packets.append((seconds, item.end - item.position))
+        bits = np.zeros(item.frames)
         if item.kind in (Kind.RAW, Kind.RANGE):
             use.payload_bytes += len(item.payload)
             use.frames += item.frames
             indices = decoder.indices(item)
             for dim, histogram in enumerate(use.histograms):
                 histogram += np.bincount(indices[:, :, dim].ravel(), minlength=len(histogram))
+            bits = _frame_bits(
+                indices, entropy.for_levels(header.levels) if entropy and item.kind is Kind.RANGE else None
+            )
+        if item.frames:
+            framing = (item.end - item.position) - bits.sum() / 8.0
+            use.packets += _pieces(bits / 8.0 + framing / item.frames, header.hop_samples / header.sample_rate)
     return use
+
+
+def _frame_bits(indices: npt.NDArray[np.int64], coder: SymbolCoder | None) -> npt.NDArray[np.float64]:
+    """What each frame of ``indices`` [frames, channels, groups] costs by its tables; equal shares without any."""
+    if coder is None:
+        return np.zeros(len(indices))
+    from audiocodec.bitstream.rangecoder import TOTAL
+
+    shares = np.array([frequency for _, frequency in coder.intervals(indices)], np.float64) / TOTAL
+    return -np.log2(shares).reshape(len(indices), -1).sum(axis=1)
+
+
+def _pieces(frame_bytes: npt.NDArray[np.float64], frame_s: float) -> PacketUse:
+    """Bytes of each frame, added up to pieces of a tenth of a second."""
+    many = max(1, round(PIECE_S / frame_s))
+    starts = range(0, len(frame_bytes), many)
+    parts = [frame_bytes[start : start + many] for start in starts]
+    return [(len(part) * frame_s, float(part.sum())) for part in parts]

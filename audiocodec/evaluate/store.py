@@ -106,5 +106,5 @@ def facts(coded: Coded, seconds: float, sample_rate: int) -> Row:
         "delay_s": coded.delay_s,
         "max_delay_s": coded.max_delay_s,
         "histograms": None if coded.histograms is None else [counts.tolist() for counts in coded.histograms],
-        "packets": None if coded.packets is None else [[round(s, 6), size] for s, size in coded.packets],
+        "packets": None if coded.packets is None else [[round(s, 4), round(size, 2)] for s, size in coded.packets],
     }

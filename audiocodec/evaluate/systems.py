@@ -14,7 +14,7 @@ import numpy.typing as npt
 # to correlate better.
 TRIMMED_DELAY_S = 0.002
 Histograms = list[npt.NDArray[np.int64]]  # per dimension of the bottleneck: how often each level was used
-PacketUse = list[tuple[float, int]]  # per packet, in order: seconds of audio in it, bytes of it
+PacketUse = list[tuple[float, float]]  # in order: seconds of audio, and the bytes that they cost
 
 
 @dataclass(frozen=True)
