@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from audiocodec.evaluate.report.table import markdown
@@ -36,7 +37,8 @@ def speech_bd() -> str:
     """How many fewer bits ours takes than each peer, or more."""
     from audiocodec.evaluate.report.statistics import bd_table_markdown
 
-    return bd_table_markdown(read_results(RESULTS / "speech"))
+    results = read_results(RESULTS / "speech")
+    return bd_table_markdown(replace(results, metrics=[name for name in SPEECH_COLUMNS if name in results.metrics]))
 
 
 def music() -> str:
@@ -84,11 +86,7 @@ def _chosen(results: Results) -> set[str]:
 def _table(results: Results, metrics: tuple[str, ...], keep: Callable[[Row], object] = bool, peers: bool = True) -> str:
     shown = [name for name in metrics if name in results.metrics]
     summary = [row for row in results.summary if keep(row)]
-    absent = results.absent if peers else {}
-    part = Results(
-        results.name, results.domain, shown, results.systems, results.files, summary, [], absent, results.skipped
-    )
-    return markdown(part)
+    return markdown(replace(results, metrics=shown, summary=summary, absent=results.absent if peers else {}))
 
 
 def updated() -> Iterator[tuple[Path, str, str]]:
