@@ -115,6 +115,8 @@ def _run(
     net.to(device)
     criterion = ReconstructionLoss(recipe.loss, recipe.model.sample_rate).to(device)
     forward = torch.compile(net) if recipe.compile else net
+    if recipe.compile:
+        criterion.compile()
     parts = Parts(net, forward, partial(reconstruct, net), criterion, feed, sources.clips, partial(save_network, net))
     with Journal(out, recipe.model.sample_rate, watcher, resuming) as journal:
         trainer = Trainer(recipe, parts, journal, out, device)

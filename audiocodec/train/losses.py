@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from audiocodec.config import Strict
+from audiocodec.train.loudness import LoudnessDistance
 
 
 class LossConfig(Strict):
@@ -28,6 +29,7 @@ class LossConfig(Strict):
     compression: float = Field(0.3, gt=0, le=1, description="c of the compressed terms (arXiv 2101.05249)")
     convergence: float = Field(0.0, ge=0, description="spectral convergence (arXiv 1910.11480)")
     waveform: float = Field(0.0, ge=0, description="L1 of samples over the reference's mean")
+    loudness: float = Field(0.0, ge=0, description="what the difference takes off PESQ's raw score (train/loudness.py)")
     penalty: float = Field(1.0, ge=0, description="weight of the bottleneck's regulariser")
     reference_rms: float = Field(0.1, gt=0, description="loudness that examples are scaled to")
     floor_db: float = Field(-74.0, lt=0)
@@ -42,7 +44,7 @@ class LossConfig(Strict):
 
 
 class ReconstructionLoss(nn.Module):
-    """Weighted sum of spectral and waveform distances."""
+    """Weighted sum of spectral, waveform and perceptual distances."""
 
     def __init__(self, config: LossConfig, sample_rate: int) -> None:
         super().__init__()
@@ -50,6 +52,7 @@ class ReconstructionLoss(nn.Module):
         for window, bands in zip(config.windows, config.mel_bands, strict=True):
             self.register_buffer(f"window_{window}", torch.hann_window(window), persistent=False)
             self.register_buffer(f"mel_{window}", mel_matrix(window, bands, sample_rate), persistent=False)
+        self.loudness = LoudnessDistance(sample_rate) if config.loudness else None
 
     def forward(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """``[batch, samples]`` each; returns the weighted total and the unweighted parts, detached."""
@@ -63,6 +66,8 @@ class ReconstructionLoss(nn.Module):
                 parts[name] = parts.get(name, value.new_zeros(())) + value / len(self.config.windows)
         if self.config.waveform:
             parts["waveform"] = (estimate - target).abs().mean() / (target.abs().mean() + 1e-6)
+        if self.loudness is not None:
+            parts["loudness"] = self.loudness(estimate, target)
         total = sum((getattr(self.config, name) * value for name, value in parts.items()), estimate.new_zeros(()))
         return total, {name: value.detach() for name, value in parts.items()}
 

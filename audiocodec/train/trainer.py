@@ -131,7 +131,8 @@ class Trainer:
         config = self.recipe.validation
         counts = config.counts or self.recipe.level_counts
         torch.manual_seed(0)  # what is random in the decoder is the same each time; training seeds every step itself
-        with self.average.applied():
+        # Clips have another length than crops, and are few: compiling the loss anew would take longer than they do.
+        with self.average.applied(), torch.compiler.set_stance("force_eager"):
             result = validate(
                 self.parts.reconstruct,
                 self.parts.criterion,
