@@ -48,6 +48,62 @@ def test_all_codes_survive_decoding_and_encoding(levels):
     assert (seen[..., [level == 1 for level in levels]] == 0).all()
 
 
+@pytest.mark.parametrize("levels", [(8, 6, 5), (8, 5, 5, 5), (7, 5, 5, 5, 5), (8, 8, 8, 6, 5)])
+def test_all_codes_of_the_papers_level_sets_survive_the_round_trip(levels):
+    fsp, sizes, count = FSP(FspConfig()), torch.tensor(levels)[None], math.prod(levels)
+    codes = torch.arange(count)[None]
+    indices = fsp.separated(codes, sizes)
+    assert indices[0, 1].tolist() == [1] + [0] * (len(levels) - 1)  # the first dimension runs fastest
+    assert indices[0, levels[0]].tolist() == [0, 1] + [0] * (len(levels) - 2)
+    assert torch.equal(fsp.joined(indices, sizes), codes)
+    seen = fsp.from_indices(indices, sizes)
+    assert torch.equal(fsp.joined(fsp.indices(seen * fsp.deviation, sizes), sizes), codes)
+    assert len(seen[0].unique(dim=0)) == count
+
+
+def test_joined_codes_differ_with_the_levels_of_each_example_and_are_refused_beyond_64_bits():
+    sizes = torch.tensor([[3, 1, 4], [2, 2, 2]])
+    indices = torch.tensor([[[2, 0, 3]], [[1, 0, 1]]])
+    codes = FSP.joined(indices, sizes)
+    assert codes.tolist() == [[11], [5]]
+    assert torch.equal(FSP.separated(codes, sizes), indices)
+    with pytest.raises(ValueError, match="64 bits"):
+        FSP.joined(torch.zeros(1, 1, 37, dtype=torch.int64), torch.full((1, 37), 33))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "normal", "sigmoid", "laplace"])
+def test_centroids_are_the_lloyd_max_quantiser_of_the_matching_distribution(activation):
+    """Each code word is the mean of its cell, each boundary lies halfway, and the error is 1 / (12 L^2)."""
+    torch.manual_seed(0)
+    fsp, size = FSP(FspConfig(activation=activation)), 7
+    draw = MATCHING["sigmoid" if activation == "tanh" else activation].sample((1, 400_000, 1))
+    latents = draw / 2 if activation == "tanh" else draw
+    levels = torch.tensor([[size]])
+    p, cells = fsp.squash(latents).flatten(), fsp.indices(latents, levels).flatten()
+    words = fsp.squash(fsp.from_indices(torch.arange(size)[None, :, None], levels) * fsp.deviation).flatten()
+    means = torch.stack([p[cells == i].mean() for i in range(size)])
+    torch.testing.assert_close(words, means, atol=1e-3, rtol=0)
+    assert torch.equal(cells, (p[:, None] - words).abs().argmin(dim=1))
+    assert (p - words[cells]).square().mean().item() == pytest.approx(1 / (12 * size**2), rel=0.01)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0, 2.0])
+def test_perturbing_half_adds_a_uniform_step_and_keeps_what_would_leave_the_interval(eta):
+    torch.manual_seed(0)
+    fsp, size = FSP(FspConfig(quantise_probability=0.0, eta=eta)), 9
+    p = torch.rand(1, 100_000, 1) * 0.94 + 0.03  # away from the clamped quarter cell
+    latents = torch.atanh(2 * p - 1)
+    step = (fsp.squash(fsp(latents, torch.tensor([[size]])) * fsp.deviation) - p).flatten()
+    half = eta / (2 * size)
+    inside = (p.flatten() > half + 0.03) & (p.flatten() < 1 - half - 0.03)
+    assert step.abs().max() <= half + 1e-4
+    uniform = (step[inside] / (2 * half) + 0.5).sort().values
+    assert (uniform - torch.linspace(0, 1, len(uniform))).abs().max() < 0.008
+    low = p.flatten() < 0.035  # of those at 0.03 to 0.035, the steps below 0 were not taken
+    kept = (step[low].abs() < 1e-5).float().mean().item()
+    assert kept == pytest.approx(max(0.0, half - 0.0325) / (2 * half), abs=0.06)
+
+
 def test_training_pass_perturbs_half_and_quantises_half():
     torch.manual_seed(0)
     fsp = FSP(FspConfig())

@@ -363,6 +363,8 @@ def test_network_trains_with_vp_and_its_latents_reach_the_queue():
     assert (config.dims, config.tokens, config.levels(16)) == (8, 2, (16, 16))
     torch.manual_seed(0)
     net = CodecNet(config)
+    net(0.1 * torch.randn(2, 9600), torch.tensor([16, 32]), quantise=False)
+    assert all(len(queue) > 10 for queue in net.bottleneck.queues)
     for _ in range(3):
         out = net(0.1 * torch.randn(2, 9600), torch.tensor([16, 32]))
         (out.audio.square().mean() + out.penalty).backward()

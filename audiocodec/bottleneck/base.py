@@ -22,6 +22,10 @@ class Bottleneck(nn.Module, ABC):
     def forward(self, latents: Tensor, levels: Tensor) -> Tensor:
         """What the decoder sees while training: latents disturbed as quantisation would disturb them."""
 
+    def undisturbed(self, latents: Tensor) -> Tensor:
+        """What the decoder sees in the first steps of training, before anything is disturbed."""
+        return latents / self.deviation
+
     @abstractmethod
     def indices(self, latents: Tensor, levels: Tensor) -> Tensor:
         """``[batch, frames, groups] int64`` in ``[0, levels)``."""

@@ -71,6 +71,12 @@ class VP(Bottleneck):
                 self._remember(latents.detach())
             return torch.cat(parts, dim=-1)
 
+    def undisturbed(self, latents: Tensor) -> Tensor:
+        """The latents as they are; the queue takes its share of them, so that it is not empty afterwards."""
+        if self.training and self.queues:
+            self._remember(latents.detach().float())
+        return latents
+
     @torch.compiler.disable  # a search and a queue: nothing for a compiler
     def moves(self, group: int, latents: Tensor, sizes: Tensor) -> Moves:
         """One step of the walk from ``latents [n, dims]`` of a group, ``sizes [n]`` their codebooks' sizes."""

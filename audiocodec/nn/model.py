@@ -77,7 +77,7 @@ class CodecNet(nn.Module):
             latents = latents.float()
             learnt = latents[..., : self.config.envelope_dims + self.config.shape_dims]  # the pitch is not learnt
             penalty = self.bottleneck.penalty(learnt)
-            seen = self.bottleneck(latents, levels) if quantise else latents / self.bottleneck.deviation
+            seen = self.bottleneck(latents, levels) if quantise else self.bottleneck.undisturbed(latents)
         start = torch.randint(0, self.config.noise_frames, (wave.shape[0],), device=wave.device)
         audio = self.decoder(seen, detail, start)
         return CodecOutput(audio[:, delay : delay + samples].float(), latents, penalty)
