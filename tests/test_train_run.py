@@ -52,8 +52,17 @@ def watch(progress):
         print("ready", flush=True)
         time.sleep(120)
 
-train_from_recipe("recipe.yaml", out_dir="killed", threads=1, overrides=["checkpoint_seconds=1e-9"], on_progress=watch)
+overrides = ["checkpoint_seconds=1e-9", *sys.argv[1:]]
+train_from_recipe("recipe.yaml", out_dir="killed", threads=1, overrides=overrides, on_progress=watch)
 """
+# Discriminators that begin after the codec, before and after whose first steps a run can be cut.
+ADVERSARIAL = [
+    "adversarial.weight=0.5",
+    "adversarial.start=0.3",
+    "adversarial.windows=[256]",
+    "adversarial.channels=4",
+    "adversarial.every=2",
+]
 
 
 @pytest.fixture
@@ -84,10 +93,11 @@ def assert_same_state(one: str, other: str) -> None:
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
 
 
-def test_a_run_killed_and_resumed_ends_with_the_same_numbers(folder):
-    run("whole")
+@pytest.mark.parametrize("overrides", [[], ADVERSARIAL], ids=["plain", "adversarial"])
+def test_a_run_killed_and_resumed_ends_with_the_same_numbers(folder, overrides):
+    run("whole", *overrides)
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED],
+        [sys.executable, "-c", KILLED, *overrides],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -96,7 +106,7 @@ def test_a_run_killed_and_resumed_ends_with_the_same_numbers(folder):
     assert child.stdout.readline() == "ready\n"
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    report = run("killed", resume=True)
+    report = run("killed", *overrides, resume=True)
     assert report.step == STEPS
     resumed_at = [entry["step"] for entry in log("killed", "note")][-1]
     assert resumed_at == 7  # step 8 was lost with the kill and made again
@@ -137,6 +147,21 @@ def test_what_a_run_leaves_behind(folder):
     assert {"loss@3", "loss@9", "stoi@3", "stoi@9", "loss"} <= validations[0].keys()
     # What --resume finds at its end stays at its end.
     assert run("out", resume=True).step == STEPS
+
+
+def test_discriminators_that_have_not_begun_change_nothing(folder):
+    run("plain", steps=5)
+    run("waiting", *ADVERSARIAL, "adversarial.start=0.99", steps=5)
+    run("judged", *ADVERSARIAL, steps=5)
+    plain, waiting, judged = (load_file(Path(out, "training.safetensors")) for out in ("plain", "waiting", "judged"))
+    assert [name for name in plain if not torch.equal(plain[name], waiting[name])] == []
+    assert [name for name in plain if not torch.equal(plain[name], judged[name])]
+    entries = log("judged", "train")
+    assert ["accuracy" in entry for entry in entries] == [False, False, True, True, True]
+    assert {"adversarial", "feature", "discriminator", "discriminator_refused"} <= entries[-1].keys()
+    with pytest.raises(ConfigError, match=r"adversarial\.channels"):
+        run("judged", *ADVERSARIAL, "adversarial.channels=8", resume=True)
+    assert run("plain", *ADVERSARIAL, resume=True).step == STEPS  # they may come later
 
 
 def test_training_reduces_the_loss(folder):

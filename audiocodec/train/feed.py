@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     NETWORK = 3
     INITIAL = 4
     VALIDATION = 5
+    ADVERSARY = 6
 
 
 def seed_for(seed: int, step: int, purpose: Purpose) -> int:

@@ -45,6 +45,32 @@ class OptimiserConfig(Strict):
     clip: float = Field(1.0, gt=0.0, description="largest norm of the whole gradient; larger ones are scaled down")
 
 
+class AdversarialConfig(Strict):
+    """Discriminators and what the codec learns from them (train/adversarial.py)."""
+
+    weight: float = Field(
+        0.0, ge=0.0, description="norm of their gradient over that of the reconstruction loss; 0: no discriminators"
+    )
+    feature_weight: float = Field(2.0, ge=0.0, description="of feature matching against the adversarial loss")
+    loss: Literal["hinge", "least_squares"] = "hinge"
+    start: float = Field(0.0, ge=0.0, lt=1.0, description="fraction of the run with the reconstruction loss alone")
+    ramp_steps: int = Field(200, ge=0, description="steps after the start in which the weight rises from 0")
+    every: int = Field(2, ge=1, description="the discriminators learn every n-th step")
+    examples: int | None = Field(None, ge=1, description="how many of a batch are judged; none: all")
+    windows: tuple[int, ...] = Field((256, 512, 1024), min_length=1, description="STFT windows, samples: one view each")
+    channels: int = Field(16, ge=1, description="width of a view's layers")
+    learning_rate: float = Field(5e-4, gt=0.0, description="of the discriminators' AdamW, at the top of the schedule")
+    betas: tuple[float, float] = (0.8, 0.99)
+    clip: float = Field(1.0, gt=0.0, description="largest norm of the discriminators' gradient")
+    balance_decay: float = Field(0.99, ge=0.0, lt=1.0, description="of the averaged norms that `weight` relates")
+
+    @model_validator(mode="after")
+    def _windows_are_wide_enough(self) -> AdversarialConfig:
+        if min(self.windows) < 128 or any(window % 4 for window in self.windows):
+            raise ValueError("windows: multiples of 4 of at least 128 samples")
+        return self
+
+
 class ScheduleConfig(Strict):
     """Learning rate over the run. The run ends at `steps` or `minutes`, whichever comes first."""
 
@@ -99,6 +125,7 @@ class Recipe(Strict):
     loss: LossConfig = LossConfig()
     batch: BatchConfig = BatchConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
+    adversarial: AdversarialConfig = AdversarialConfig()
     schedule: ScheduleConfig
     levels: LevelsConfig = LevelsConfig()
     clean_steps: int = Field(0, ge=0, description="first steps without any quantisation or perturbation")
@@ -121,6 +148,12 @@ class Recipe(Strict):
         """Length of a crop: `batch.seconds` in whole frames of the model, one at least."""
         hop = self.model.hop_samples
         return max(1, round(self.batch.seconds * self.model.sample_rate / hop)) * hop
+
+    @model_validator(mode="after")
+    def _crops_hold_windows(self) -> Recipe:
+        if self.adversarial.weight and max(self.adversarial.windows) > self.crop_samples:
+            raise ValueError("adversarial.windows: none can be longer than a crop; see batch.seconds")
+        return self
 
     @model_validator(mode="after")
     def _levels_hold_together(self) -> Recipe:

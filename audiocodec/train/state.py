@@ -69,11 +69,16 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def refuse_other_shape(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Raise ConfigError if a checkpoint's recipe is of another network or optimiser than the present one."""
+    """Raise ConfigError if a checkpoint's recipe is of other networks or another optimiser than the present one."""
     old, new = (
         {**{f"model.{k}": v for k, v in r["model"].items()}, "optimiser.kind": r["optimiser"]["kind"]}
         for r in (saved, current)
     )
+    # Discriminators may come or go, but those that go on keep their shape.
+    judges = [r.get("adversarial", {"weight": 0.0}) for r in (saved, current)]
+    if all(each["weight"] for each in judges):
+        for side, each in zip((old, new), judges, strict=True):
+            side.update({f"adversarial.{k}": each[k] for k in ("windows", "channels")})
     keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     if keys:
         raise ConfigError(f"{path} was made with another {', '.join(keys)}; restore what it was, or use another --out")

@@ -3,8 +3,8 @@
 Nothing here waits for the device between two log lines: sums stay on the device, and a step with a non-finite loss
 or gradient is refused there (:class:`audiocodec.train.optimiser.Optimisers`).
 
-An adversarial objective has its place in :meth:`Trainer.objective`, beside the reconstruction loss, with its own
-optimiser stepped in :meth:`Trainer.train_step`.
+An adversarial objective (:mod:`audiocodec.train.adversarial`) stands in :meth:`Trainer.objective` beside the
+reconstruction loss, and its own optimiser is stepped in :meth:`Trainer.train_step`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from audiocodec.errors import AudiocodecError
+from audiocodec.train.adversarial import Adversary
 from audiocodec.train.average import Average
 from audiocodec.train.feed import Batch, Purpose, prefetched, seed_for
 from audiocodec.train.interrupt import StopRequest
@@ -58,6 +59,7 @@ class Trainer:
         self.net = parts.net
         self.optimisers = Optimisers(self.net, recipe.optimiser)
         self.average = Average(self.net)
+        self.adversary = _adversary(recipe, device)
         self.step = 0
         self.best_score: float | None = None
         self.refused_steps = 0
@@ -111,6 +113,8 @@ class Trainer:
         loss, terms = self.objective(batch)
         loss.backward()
         norm, refused = self.optimisers.step(loss, rate_factor)
+        if self.adversary is not None:
+            terms |= self.adversary.learn(self.step, rate_factor)
         self.average.update(ema_decay(recipe.ema_decay, self.step))
         self._add_up({**terms, "loss": loss, "gradient": norm}, refused)
         self.step += 1
@@ -122,7 +126,12 @@ class Trainer:
         levels = batch.levels.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"):
             out = self.parts.forward(waves, levels, self.step >= self.recipe.clean_steps)
-        loss, terms = self.parts.criterion(out.audio.float(), waves)
+        audio = out.audio.float()
+        if self.adversary is None:
+            loss, terms = self.parts.criterion(audio, waves)
+        else:
+            fraction = progress(self.recipe.schedule, self.step, self.elapsed_s())
+            loss, terms = self.adversary.objective(self.parts.criterion, audio, waves, self.step, fraction)
         penalty = out.penalty.float()
         return loss + self.recipe.loss.penalty * penalty, {**terms, "penalty": penalty}
 
@@ -164,6 +173,8 @@ class Trainer:
         self.net.load_state_dict(state["net"])
         self.average.load_state_dict(state["average"])
         self.optimisers.load_state_dict(state["optimisers"])
+        if self.adversary is not None and state.get("adversary") is not None:
+            self.adversary.load_state_dict(state["adversary"])
         self.step, self.best_score, self.refused_steps = state["step"], state["best_score"], state["refused_steps"]
         self._elapsed_before_s = state["elapsed_s"]
         self._validated_at = state["validated_at"]
@@ -193,6 +204,7 @@ class Trainer:
             "net": dict(self.net.state_dict()),
             "average": self.average.state_dict(),
             "optimisers": self.optimisers.state_dict(),
+            "adversary": self.adversary.state_dict() if self.adversary is not None else None,
         }
 
     def _validation_is_due(self) -> bool:
@@ -236,3 +248,10 @@ class Trainer:
                 f"so far with --init {self.out / 'best'} if they are good"
             )
         self._recent_steps, self._recent_refused = 0, 0.0
+
+
+def _adversary(recipe: Recipe, device: torch.device) -> Adversary | None:
+    if not recipe.adversarial.weight:
+        return None
+    seed = seed_for(recipe.seed, 0, Purpose.ADVERSARY)
+    return Adversary(recipe.adversarial, seed, device, recipe.precision == "bfloat16")
