@@ -56,3 +56,24 @@ def test_the_recipe_in_the_documents_is_one_and_every_measure_is_explained() -> 
         parse(EvaluationRecipe, yaml.safe_load(recipe), "docs/evaluation.md")
     for name in METRICS:
         assert f"`{name}`" in text
+
+
+def test_peers_measure_as_they_were_measured_before() -> None:
+    """PESQ of the stored run within 0.1 of an earlier measurement of the same files by other code."""
+    known = ROOT.parent / "shared" / "docs" / "peers.md"
+    if not known.exists():
+        pytest.skip(f"no earlier measurement at {known}")
+    named = {"Opus": "opus", "Lyra v2": "lyra-v2", "Codec2": "codec2", "AMR-WB": "amr-wb"}
+    summary = read_results(ROOT / "docs" / "results" / "speech").summary
+    found = {f"{row['codec']} {row['setting'].split()[0]}".replace('"', ""): row["pesq_wb"] for row in summary}
+    section = known.read_text(encoding="utf-8").split("## Speech")[1].split("## Music")[0]
+    lines = [
+        line.strip("| ").split(" | ")
+        for line in section.splitlines()
+        if line.startswith(tuple(f"| {n}" for n in named))
+    ]
+    assert len(lines) == 13
+    for name, _, pesq, *_ in lines:
+        codec = next(ours for theirs, ours in named.items() if name.startswith(theirs))
+        rate = re.findall(r"[\d.]+", name)[-1]
+        assert found[f"{codec} {rate}"] == pytest.approx(float(pesq), abs=0.1), name
