@@ -12,6 +12,8 @@ from test_metrics import speech_like
 
 from audiocodec.cli.main import main
 
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
+
 
 @pytest.fixture
 def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -99,6 +101,37 @@ def test_refusals_in_one_line(folder: Path, capsys: pytest.CaptureFixture[str]) 
         assert main(["evaluate", *arguments]) == code, arguments
         one_line(capsys)
     assert not (folder / "runs").exists()
+
+
+QUICK = ["--set", "models=[]", "--set", 'peers=["opus:6"]', "--set", "anchors=[]", "--set", "workers=1"]
+
+
+def test_the_recipe_of_librispeech_reads_its_layout(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for package in ("av", "pocketsphinx", "jiwer"):
+        pytest.importorskip(package)
+    chapter = folder / "data" / "LibriSpeech" / "test-clean" / "61" / "70968"
+    chapter.mkdir(parents=True)
+    for number in range(3):
+        soundfile.write(chapter / f"61-70968-000{number}.flac", speech_like(1.0, seed=number), 16_000)
+    (chapter / "61-70968.trans.txt").write_text("".join(f"61-70968-000{n} HE BEGAN A CONFUSED\n" for n in range(3)))
+    recipe = str(RECIPES / "evaluate_test_clean.yaml")
+    assert main(["evaluate", recipe, *QUICK, "--set", "metrics=[wer, mel]", "--set", "files.limit=2", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["files"] == 2
+    assert row["wer"] > 0.0  # there are no words in these sounds
+
+
+def test_the_recipe_of_common_voice_reads_its_layout(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av")
+    clips = folder / "data" / "cv-corpus" / "en" / "clips"
+    clips.mkdir(parents=True)
+    for number in range(3):
+        soundfile.write(clips / f"common_voice_en_{number}.mp3", speech_like(1.0, 32_000, seed=number), 32_000)
+    table = "client_id\tpath\tsentence\n" + "".join(f"a\tcommon_voice_en_{n}.mp3\tYes.\n" for n in (0, 2))
+    (clips.parent / "test.tsv").write_text(table)
+    recipe = str(RECIPES / "evaluate_common_voice.yaml")
+    assert main(["evaluate", recipe, *QUICK, "--set", "metrics=[mel]", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["files"] == 2
 
 
 def test_help_names_every_peer_and_every_measure(capsys: pytest.CaptureFixture[str]) -> None:
