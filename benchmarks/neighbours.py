@@ -4,10 +4,10 @@ The authors of VP-VAE (arXiv 2602.17133) take all distances (``torch.cdist``) an
 latents, twice a step. ``audiocodec.bottleneck.neighbours`` searches an index, and has to build it when the queue has
 changed by a 64th: that time is counted, shared among the steps between (1 % of 2048 latents enter at a step). Both
 take turns on one thread; the ratio is that of the medians of CPU seconds a step. Then two-sample Kolmogorov-Smirnov
-tests hold the index's radii, moves and acceptance to the exact search's, on other draws of the same latents: normal,
-clustered, and the shipped model's for real speech (``--audio``: 45 minutes fill a queue of K = 1024). ``--frontier``
-adds what more or fewer leaves, and the common shortcut of searching a random part of the queue, give in speed and
-deviation. Needs SciPy. Exits 1 where either promise is broken.
+tests hold the index's radii and moves to the exact search's, and a z-test its acceptance, on other draws of the same
+latents: normal, clustered, and the shipped model's for real speech (``--audio``: 45 minutes fill a queue of K = 1024).
+``--frontier`` adds what more or fewer leaves, and the common shortcut of searching a random part of the queue, give in
+speed and deviation. Needs SciPy. Exits 1 where either promise is broken.
 
     python benchmarks/neighbours.py
 """
@@ -31,7 +31,7 @@ import common
 import soxr
 import torch
 from scipy.special import digamma
-from scipy.stats import ks_2samp
+from scipy.stats import ks_2samp, norm
 from torch import Tensor
 
 from audiocodec.bottleneck.neighbours import NeighbourIndex, kth_distances
@@ -170,11 +170,14 @@ def compare(search: Search, points: Tensor, first: Tensor, second: Tensor) -> di
         return kth_distances(queries, points, (NEAR, POINTS_PER_WORD))
 
     one, other = moved(exact, first), moved(search, second)
-    row = {f"p_{name}": float(ks_2samp(one[name], other[name], method="asymp").pvalue) for name in one}
+    row = {f"p_{name}": float(ks_2samp(one[name], other[name], method="asymp").pvalue) for name in ("radius", "length")}
+    rates = [made["accepted"].mean().item() for made in (one, other)]
+    spread = (sum(rate * (1 - rate) for rate in rates) / len(first)) ** 0.5
+    row["p_accepted"] = float(2 * norm.sf(abs(rates[0] - rates[1]) / max(spread, 1e-9)))  # yes or no: no KS test
     ratio = torch.log(search(second[:1024]) / exact(second[:1024]))
     row |= {"mean_near": ratio[:, 0].mean().item(), "mean_far": ratio[:, 1].mean().item()}
     row |= {"deviation_near": ratio[:, 0].std().item(), "deviation_far": ratio[:, 1].std().item()}
-    return row | {"accepted_exact": one["accepted"].mean().item(), "accepted": other["accepted"].mean().item()}
+    return row | {"accepted_exact": rates[0], "accepted": rates[1]}
 
 
 def describe(name: str, row: dict[str, float]) -> str:
