@@ -11,7 +11,8 @@ from audiocodec.config import ModelConfig
 from audiocodec.errors import ConfigError
 from audiocodec.train.recipe import as_json, load_recipe, with_end
 
-RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
+FOLDER = Path(__file__).parents[1] / "recipes"
+RECIPES = sorted(path for path in FOLDER.glob("*.yaml") if not path.name.startswith("evaluate_"))
 MODEL = {"level_scale": [1.0] * ModelConfig.model_construct().dims}
 MINIMAL = {
     "name": "small",
