@@ -36,7 +36,7 @@ class RateSetting:
     base_levels: int
     """What ``--levels`` names: the base level count."""
     levels: tuple[int, ...]
-    """Level count of each dimension; 1 means absent."""
+    """Size of each token's alphabet; 1 means absent."""
     raw_bps: float
     """Bits a second before entropy coding."""
     expected_bps: float
@@ -56,10 +56,16 @@ def load(model: str | Path = "speech-16k", device: str | torch.device = "cpu") -
     """Load a codec by model name or folder.
 
     Raises:
-        ModelError: it is not installed or damaged.
+        ModelError: it is not installed or damaged, or its codebooks were not made yet.
     """
     folder = models.resolve(model)
     net, files = load_model(folder, device)
+    try:
+        for base in files.config.level_settings:
+            net.bottleneck.alphabet(files.config.levels(base))
+    except ValueError as error:
+        made = f"audiocodec codebook {folder} --size N --data DIR -o NEW"
+        raise ModelError(f"{folder} cannot encode yet: {error}; make codebooks: {made}") from None
     return Codec(net, files)
 
 
@@ -167,7 +173,7 @@ class Codec:
         for chunk in padded.split(block * self.hop_samples, dim=1) if frames else ():
             indices, state = self.encode_block(chunk, rate, state)
             parts.append(indices)
-        empty = torch.zeros(batch, 0, self.config.dims, dtype=torch.int64)
+        empty = torch.zeros(batch, 0, self.config.tokens, dtype=torch.int64)
         return Tokens(torch.cat(parts, dim=1)[:, :frames] if parts else empty, rate, sizes)
 
     @torch.inference_mode()
@@ -262,9 +268,9 @@ class Codec:
         return RateSetting(base, levels, raw, float(measured.get("file_bps", raw)))
 
     def _check_indices(self, indices: Tensor, rate: RateSetting, frames: int) -> None:
-        if indices.ndim != 3 or indices.shape[2] != self.config.dims or indices.shape[1] < frames:
+        if indices.ndim != 3 or indices.shape[2] != self.config.tokens or indices.shape[1] < frames:
             raise UsageError(
-                f"indices have shape {tuple(indices.shape)}; expected [batch, {frames}, {self.config.dims}]"
+                f"indices have shape {tuple(indices.shape)}; expected [batch, {frames}, {self.config.tokens}]"
             )
         limit = torch.tensor(rate.levels, device=indices.device)
         if bool(((indices < 0) | (indices >= limit))[:, :frames].any()):

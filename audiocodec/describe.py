@@ -57,6 +57,7 @@ def describe_model(name_or_path: str) -> Facts:
         "hop_samples": codec.hop_samples,
         "latency_ms": 1000 * codec.latency_samples / codec.sample_rate,
         "dimensions": codec.config.dims,
+        "tokens_per_frame": codec.config.tokens,
         "parameters": sum(counts.values()),
         **{f"{part}_parameters": count for part, count in counts.items()},
         "mega_macs_per_second": round(sum(costs.values()) / 1e6, 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -41,14 +41,30 @@ def new_network(config: ModelConfig, crops: Callable[[int, int], Tensor], minute
 
 
 def load_network(folder: Path, config: ModelConfig) -> CodecNet:
-    """A network of ``config`` with the weights of a saved model. Raises ModelError if they do not fit."""
+    """A network of ``config`` that starts from the weights of a saved model.
+
+    What the bottleneck keeps (queues of latents, codebooks, tables) comes along where all of it fits, and is left out
+    where any does not: VP may start from a finished model, which has codebooks and no queue, or from a network that was
+    trained with another bottleneck.
+
+    Raises:
+        ModelError: encoder or decoder are of another shape.
+    """
     net = CodecNet(config)
-    weights = load_model(folder)[0].state_dict()
-    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    if {name: tuple(value.shape) for name, value in weights.items()} != wanted:
+    weights, fresh = load_model(folder)[0].state_dict(), net.state_dict()
+    kept = {name for name in {*weights, *fresh} if name.startswith("bottleneck.")}
+    # All or nothing: the write position of one queue means nothing to another.
+    if not _same_shapes(weights, fresh, kept):
+        weights = {name: value for name, value in weights.items() if name not in kept}
+        weights |= {name: value for name, value in fresh.items() if name in kept}
+    if not _same_shapes(weights, fresh, {*weights, *fresh}):
         raise ModelError(f"the weights in {folder} are of another shape than the recipe's model; make the two agree")
     net.load_state_dict(weights)
     return net
+
+
+def _same_shapes(one: Mapping[str, Tensor], other: Mapping[str, Tensor], names: set[str]) -> bool:
+    return all(name in one and name in other and one[name].shape == other[name].shape for name in names)
 
 
 def save_network(net: CodecNet, folder: Path) -> None:
