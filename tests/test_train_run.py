@@ -159,6 +159,16 @@ def test_discriminators_that_have_not_begun_change_nothing(folder):
     entries = log("judged", "train")
     assert ["accuracy" in entry for entry in entries] == [False, False, True, True, True]
     assert {"adversarial", "feature", "discriminator", "discriminator_refused"} <= entries[-1].keys()
+    known = ["adversarial.init_from=judged/training.safetensors", "adversarial.start=0"]
+    run("known", *ADVERSARIAL, *known, steps=0)
+    learnt = {name: value for name, value in judged.items() if "adversary/net" in name}
+    known_state = load_file(Path("known", "training.safetensors"))
+    assert learnt
+    assert all(torch.equal(known_state[name], value) for name, value in learnt.items())
+    with pytest.raises(ModelError, match=r"adversarial\.windows and channels"):
+        run("other", *ADVERSARIAL, *known, "adversarial.channels=8")
+    with pytest.raises(ModelError, match="without discriminators"):
+        run("other", *ADVERSARIAL, "adversarial.init_from=plain/training.safetensors")
     with pytest.raises(ConfigError, match=r"adversarial\.channels"):
         run("judged", *ADVERSARIAL, "adversarial.channels=8", resume=True)
     assert run("plain", *ADVERSARIAL, resume=True).step == STEPS  # they may come later

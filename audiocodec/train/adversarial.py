@@ -12,16 +12,19 @@ every ``adversarial.every``-th step the discriminators' from both.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiocodec.errors import ModelError
 from audiocodec.train.discriminators import Discriminators, Verdict
 from audiocodec.train.optimiser import Optimisers
 from audiocodec.train.recipe import AdversarialConfig, OptimiserConfig
 from audiocodec.train.schedule import ema_decay
+from audiocodec.train.state import load_state
 
 LOUDNESS = 0.1  # root mean square that examples are scaled to before they are judged, as in losses.py
 Kind = Literal["hinge", "least_squares"]
@@ -164,6 +167,22 @@ class Adversary:
         told = {"adversarial": adversarial, "feature": feature, "discriminator": self._told_apart}
         told["accuracy"] = accuracy(decoded, recorded, kind)
         return pull, {name: value.detach() for name, value in told.items()}
+
+    def begin_from(self, checkpoint: Path) -> None:
+        """Take the discriminators' weights, and nothing else, from a checkpoint of another run.
+
+        Raises:
+            ModelError: it is missing or damaged, holds no discriminators, or others than these.
+        """
+        state = load_state(checkpoint).get("adversary")
+        if state is None:
+            raise ModelError(f"{checkpoint} is of a run without discriminators; leave adversarial.init_from out")
+        try:
+            self.net.load_state_dict(state["net"])
+        except RuntimeError:
+            raise ModelError(
+                f"the discriminators in {checkpoint} are others than adversarial.windows and channels ask for"
+            ) from None
 
     def _learns(self, step: int) -> bool:
         return step % self.config.every == 0

@@ -122,6 +122,8 @@ def _run(
         trainer = Trainer(recipe, parts, journal, out, device)
         if resuming:
             trainer.resume()
+        elif trainer.adversary is not None and recipe.adversarial.init_from is not None:
+            trainer.adversary.begin_from(Path(recipe.adversarial.init_from))
         if not journal.has_board:
             trainer.note("TensorBoard is not installed; everything is in log.jsonl (or: pip install tensorboard)")
         for message in sources.notes:

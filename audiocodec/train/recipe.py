@@ -59,6 +59,9 @@ class AdversarialConfig(Strict):
     examples: int | None = Field(None, ge=1, description="how many of a batch are judged; none: all")
     windows: tuple[int, ...] = Field((256, 512, 1024), min_length=1, description="STFT windows, samples: one view each")
     channels: int = Field(16, ge=1, description="width of a view's layers")
+    init_from: str | None = Field(
+        None, description="training.safetensors of an earlier run whose discriminators go on; none: new ones"
+    )
     learning_rate: float = Field(5e-4, gt=0.0, description="of the discriminators' AdamW, at the top of the schedule")
     betas: tuple[float, float] = (0.8, 0.99)
     clip: float = Field(1.0, gt=0.0, description="largest norm of the discriminators' gradient")
