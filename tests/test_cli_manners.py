@@ -48,6 +48,7 @@ def test_the_commands_are_these() -> None:
     names = [" ".join(c) for c in commands()]
     assert sorted(names) == [
         "blind",
+        "codebook",
         "compare",
         "data pack",
         "decode",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from audiocodec.cli import comparing, evaluating, inspection, learning, transcoding
+from audiocodec.cli import codebooks, comparing, evaluating, inspection, learning, transcoding
 
 # Typer joins the lines of a paragraph; a blank line keeps them apart.
 _EXIT_CODES = """Examples:
@@ -62,5 +62,6 @@ def _options(
 transcoding.register(app)
 inspection.register(app)
 learning.register(app)
+codebooks.register(app)
 evaluating.register(app)
 comparing.register(app)

@@ -11,15 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from audiocodec.bitstream.entropy import MAX_LEVELS
 from audiocodec.bitstream.fit import FitSettings, fit_entropy_model
-from audiocodec.checkpoint import RATES, TABLES, write_atomically
+from audiocodec.checkpoint import RATES, TABLES, read_config, write_atomically
 from audiocodec.codec import Codec, RateSetting, load
 from audiocodec.errors import DataError
+from audiocodec.train.shards import Corpus
 
 Recording = NDArray[np.float32]
 Tell = Callable[[str], None]
 
-_BATCH_SECONDS = 8
+_EXCERPT_SECONDS = 8
 _BATCH_ROWS = 32
 # A tenth of the excerpts tells the rates; the tables are fitted to the others.
 _HELD_BACK = 10
@@ -39,21 +41,54 @@ def measure_rates(
     Raises:
         DataError: there is less than one excerpt a part.
     """
+    held, fitted = split_excerpts(recordings, read_config(folder).sample_rate)
+    return measure_excerpts(folder, held, fitted, settings, tell)
+
+
+def measure_excerpts(
+    folder: Path,
+    held: Sequence[Recording],
+    fitted: Sequence[Recording],
+    settings: FitSettings | None = None,
+    tell: Tell = lambda _: None,
+) -> dict[str, Any]:
+    """As :func:`measure_rates`: rates of the ``held`` excerpts with tables that were fitted to the others.
+
+    Settings with larger alphabets than tables can be made for are left out of them, and cost what ``raw`` costs.
+    """
     codec = load(folder)
-    excerpts = list(_excerpts(recordings, _BATCH_SECONDS * codec.sample_rate))
-    held, fitted = excerpts[::_HELD_BACK], [e for i, e in enumerate(excerpts) if i % _HELD_BACK]
-    if not fitted or not held:
-        raise DataError(f"{len(excerpts)} excerpts of {_BATCH_SECONDS} s are too few to fit tables; give more audio")
     tokens: dict[Sequence[int], Sequence[NDArray[np.int64]]] = {}
     for rate in codec.rates:
-        tell(f"encoding {len(fitted)} excerpts at {rate.base_levels} levels")
-        tokens[rate.levels] = encode_all(codec, fitted, rate)
-    tell("fitting the entropy tables")
-    model = fit_entropy_model(tokens, settings, lambda step, bits: tell(f"step {step}: {bits:.2f} bits a frame"))
-    write_atomically(folder / TABLES, model.to_bytes())
+        if max(rate.levels) <= MAX_LEVELS:
+            tell(f"encoding {len(fitted)} excerpts at {rate.base_levels} levels")
+            tokens[rate.levels] = encode_all(codec, fitted, rate)
+    if tokens:
+        tell("fitting the entropy tables")
+        model = fit_entropy_model(tokens, settings, lambda step, bits: tell(f"step {step}: {bits:.2f} bits a frame"))
+        write_atomically(folder / TABLES, model.to_bytes())
     rates = _file_rates(load(folder), held)
     write_atomically(folder / RATES, (json.dumps(rates, indent=2) + "\n").encode())
     return rates
+
+
+def draw_recordings(corpus: Corpus, seconds: float, seed: int = 0) -> list[Recording]:
+    """Recordings drawn from the whole corpus by ``seed`` until they last ``seconds`` or there are no more."""
+    chosen, length = [], 0.0
+    for i in np.random.default_rng(seed).permutation(len(corpus)):
+        chosen.append(np.asarray(corpus.clip(int(i)), np.float32))
+        length += len(chosen[-1]) / corpus.rate
+        if length >= seconds:
+            break
+    return chosen
+
+
+def split_excerpts(recordings: Sequence[Recording], rate: int) -> tuple[list[Recording], list[Recording]]:
+    """Excerpts of 8 s at ``rate`` Hz: a tenth of them held back, and the others. Raises DataError if there are none."""
+    excerpts = list(_excerpts(recordings, _EXCERPT_SECONDS * rate))
+    held, fitted = excerpts[::_HELD_BACK], [e for i, e in enumerate(excerpts) if i % _HELD_BACK]
+    if not fitted or not held:
+        raise DataError(f"{len(excerpts)} excerpts of {_EXCERPT_SECONDS} s are too few to fit tables; give more audio")
+    return held, fitted
 
 
 def encode_all(codec: Codec, excerpts: Sequence[Recording], rate: RateSetting) -> list[NDArray[np.int64]]:

@@ -9,14 +9,13 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from audiocodec.bitstream.fit import FitSettings
 from audiocodec.checkpoint import fingerprint, load_model, save_model, write_atomically
 from audiocodec.config import ModelConfig, parse
 from audiocodec.errors import AudiocodecError
-from audiocodec.train.measure import measure_rates
+from audiocodec.train.measure import draw_recordings, measure_rates
 from audiocodec.train.shards import Corpus
 
 
@@ -38,7 +37,7 @@ def ship(
         config = parse(ModelConfig, changed, "--settings")
     save_model(target, net, config, half=True)
     corpus = Corpus.open([data], rate=config.sample_rate, cache=cache)
-    recordings = _choose(corpus, minutes * 60)
+    recordings = draw_recordings(corpus, minutes * 60)
     fit = FitSettings(steps=1_000_000, seconds=fit_seconds)
     rates = measure_rates(target, recordings, fit, lambda line: print(line, flush=True))
     for levels, row in rates.items():
@@ -62,17 +61,6 @@ def enter(folder: Path, description: str = "") -> None:
     }
     models = sorted([m for m in known if m["name"] != folder.name] + [entry], key=lambda m: str(m["name"]))
     write_atomically(index, (json.dumps({"models": models}, indent=2) + "\n").encode())
-
-
-def _choose(corpus: Corpus, seconds: float) -> list[np.ndarray]:
-    """Recordings drawn from the whole corpus by a fixed seed until they last ``seconds``."""
-    chosen, length = [], 0.0
-    for i in np.random.default_rng(0).permutation(len(corpus)):
-        chosen.append(np.asarray(corpus.clip(int(i)), np.float32))
-        length += len(chosen[-1]) / corpus.rate
-        if length >= seconds:
-            break
-    return chosen
 
 
 if __name__ == "__main__":
