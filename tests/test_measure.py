@@ -11,13 +11,14 @@ from conftest import speech_like
 from audiocodec.errors import UsageError
 from audiocodec.evaluate import lag as module
 from audiocodec.evaluate.lag import cut, find_lag, search_rate
-from audiocodec.evaluate.measure import measure
+from audiocodec.evaluate.measure import Pair
 from audiocodec.evaluate.metrics import METRICS, mel_distance, resample
 
 
 def both(reference: np.ndarray, degraded: np.ndarray, rates: tuple[int, int], names: list[str], **how: float | None):
     options: dict[str, float | None] = {"delay_s": None, "max_delay_s": 0.1, **how}
-    return measure(reference, rates[0], degraded, rates[1], names, "speech", **options)  # type: ignore[arg-type]
+    pair = Pair(reference, rates[0], degraded, rates[1], **options)  # type: ignore[arg-type]
+    return {name: pair.score(name, "speech") for name in names}, 1000.0 * pair.lag.seconds
 
 
 def test_a_delay_is_found_once_and_applied_at_every_rate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +97,7 @@ def test_wrong_names_and_domains() -> None:
     with pytest.raises(UsageError, match="pesq_wb"):
         both(speech, speech, (16000, 16000), ["pesq"])
     with pytest.raises(UsageError, match="not of music"):
-        measure(speech, 16000, speech, 16000, ["pesq_wb"], "music", delay_s=0.0, max_delay_s=0.0)
+        Pair(speech, 16000, speech, 16000, delay_s=0.0, max_delay_s=0.0).score("pesq_wb", "music")
 
 
 def test_an_offset_does_not_hide_a_turned_polarity() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audiocodec.errors import UsageError
@@ -73,28 +72,3 @@ class Pair:
         rate = METRICS[name].sample_rate or self._reference.rate
         reference, degraded = self.at(rate)
         return METRICS[name](reference, degraded, rate, domain) if len(reference) else math.nan
-
-
-def measure(
-    reference: Samples,
-    reference_rate: int,
-    degraded: Samples,
-    degraded_rate: int,
-    metrics: Sequence[str],
-    domain: Domain | None,
-    *,
-    delay_s: float | None,
-    max_delay_s: float,
-) -> tuple[dict[str, float], float]:
-    """All of ``metrics`` (names in METRICS) of ``degraded`` against ``reference``: see :class:`Pair`.
-
-    Measures whose package is missing must be left out beforehand.
-
-    Returns:
-        The values by name, NaN where undefined (also where nothing is left to compare), and the delay in ms.
-
-    Raises:
-        UsageError, MissingExtraError: as :meth:`Pair.score`.
-    """
-    pair = Pair(reference, reference_rate, degraded, degraded_rate, delay_s=delay_s, max_delay_s=max_delay_s)
-    return {name: pair.score(name, domain) for name in metrics}, 1000.0 * pair.lag.seconds

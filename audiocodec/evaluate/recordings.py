@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from audiocodec.audio import AudioReader
 from audiocodec.errors import AudioError, DataError
+from audiocodec.evaluate.results import AUDIO, SUMMARY, UNITS
+
+# A FLAC that was written into a pipe does not say how long it is, and soundfile would ask for 2^63 samples at once.
+_UNKNOWN_FRAMES = 2**62
 
 
 def read_mono(path: Path) -> tuple[npt.NDArray[np.float64], int]:
@@ -21,8 +28,18 @@ def read_mono(path: Path) -> tuple[npt.NDArray[np.float64], int]:
     import soundfile
 
     with _reading(path):
-        samples, sample_rate = soundfile.read(str(path), dtype="float64", always_2d=True)
+        samples, sample_rate = soundfile.read(_name(path), dtype="float64", always_2d=True)
     return samples.mean(axis=1), sample_rate
+
+
+def printable(text: str) -> str:
+    """``text`` with what is no UTF-8 in a file's name written out: it arrives as surrogates, which no file may hold."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _name(path: Path) -> str | bytes:
+    """What soundfile takes for ``path``: as text, it refuses names that are no UTF-8."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
 
 
 @contextmanager
@@ -32,7 +49,8 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path} cannot be read as audio ({error}); move it out of the folder") from None
+        why = getattr(error, "error_string", None) or error
+        raise AudioError(f"{path} cannot be read as audio ({why}); move it out of the folder") from None
 
 
 def list_audio(folder: Path, pattern: str = "**/*") -> list[Path]:
@@ -47,12 +65,17 @@ def list_audio(folder: Path, pattern: str = "**/*") -> list[Path]:
         raise DataError(f"{folder} is not a folder; pass a folder of audio files")
     suffixes = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".oga", ".opus", ".mp3"}
     suffixes -= {".raw", ".sd2"}  # headerless, or with its header in another file
+    try:
+        matching = list(folder.glob(pattern))
+    except (ValueError, NotImplementedError) as error:  # an empty pattern, an absolute one
+        raise DataError(f"'{pattern}' is no pattern of paths below {folder}: {error}") from None
     found = sorted(
         path
-        for path in folder.glob(pattern)
+        for path in matching
         if path.suffix.lower() in suffixes
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not _is_decoded(path, folder)
     )
     if not found:
         which = "" if pattern == "**/*" else f" that match {pattern}"
@@ -62,17 +85,33 @@ def list_audio(folder: Path, pattern: str = "**/*") -> list[Path]:
     return found
 
 
+def _is_decoded(path: Path, folder: Path) -> bool:
+    """Whether a file below ``folder`` is the audio of an evaluation whose results lie there too, and no recording."""
+    place = path.relative_to(folder)
+    if len(place.parts) < 3 or place.parts[-3] != AUDIO:
+        return False
+    results = path.parent.parent.parent
+    return (results / UNITS).is_dir() or (results / SUMMARY).is_file()
+
+
 @contextmanager
 def mono_file(source: Path, folder: Path) -> Iterator[Path]:
     """A mono version of ``source``: itself where it is mono, else a float WAV mixed down into ``folder``."""
     import soundfile
 
     with _reading(source):
-        channels = soundfile.info(str(source)).channels
-    if channels == 1:
+        about = soundfile.info(_name(source))
+    if about.frames >= _UNKNOWN_FRAMES:
+        with AudioReader(source) as reader:
+            samples, sample_rate = (
+                np.concatenate([np.zeros(0), *(block.mean(axis=0) for block in reader)]),
+                about.samplerate,
+            )
+    elif about.channels == 1:
         yield source
         return
-    samples, sample_rate = read_mono(source)
+    else:
+        samples, sample_rate = read_mono(source)
     mixed = folder / "mono.wav"
     soundfile.write(str(mixed), samples, sample_rate, subtype="FLOAT")
     yield mixed

@@ -30,6 +30,7 @@ Row = dict[str, Any]  # plain numbers, strings and lists; None where something d
 Role = Literal["ours", "peer", "anchor"]
 
 SUMMARY, ROWS, FILES = "summary.json", "files.json", "files.csv"
+AUDIO, UNITS = "audio", "units"  # folders
 ORIGINAL = "original"  # the name of the recording itself: as an anchor among the systems, and in the folder of audio
 _NESTED = ("histograms", "packets")  # in files.json alone
 
@@ -58,8 +59,9 @@ class Results:
     ``payload_kbps``, ``raw_kbps`` (all as written, never nominal), ``encode_seconds``, ``decode_seconds``,
     ``delay_ms`` (found by alignment; 0 where the format states its delay), one a measure, and ``histograms``
     ([dimension][level] counts) and ``packets`` ([[seconds, bytes], ...]), both None where a system does not tell.
-    ``summary`` has one row a system. ``absent`` names the peers that could not run and ``skipped`` the recordings that
-    could not be read, with reasons; ``unmeasured`` the measures that could not run, with reasons.
+    ``summary`` has one row a system. ``absent`` names the peers that could not run, ``skipped`` the recordings that
+    could not be read, be coded by a system or be judged by a measure, ``unmeasured`` the measures that could not run
+    at all; each with reasons.
     """
 
     name: str
@@ -90,7 +92,7 @@ class Results:
 
 def audio_path(folder: Path, file: str, label: str) -> Path:
     """Where the audio of a recording by one system is kept."""
-    return folder / "audio" / slug(file) / f"{slug(label)}.flac"
+    return folder / AUDIO / slug(file) / f"{slug(label)}.flac"
 
 
 def slug(text: str) -> str:

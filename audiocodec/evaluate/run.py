@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -11,41 +10,21 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+
 from audiocodec.errors import AudioError, DataError, MissingExtraError
 from audiocodec.evaluate.environment import environment
 from audiocodec.evaluate.manifest import choose, read_transcripts, sha256
-from audiocodec.evaluate.measure import measure
-from audiocodec.evaluate.metrics import METRICS, SPEECH_RATE, Domain, Samples, resample, word_error_rate
+from audiocodec.evaluate.metrics import METRICS, Samples
 from audiocodec.evaluate.recipe import EvaluationRecipe, metrics_of
-from audiocodec.evaluate.recordings import mono_file, read_mono
-from audiocodec.evaluate.results import ORIGINAL, Results, Row, SystemInfo, plain, write_results
-from audiocodec.evaluate.store import Store, facts, unit_key
+from audiocodec.evaluate.recordings import mono_file, printable, read_mono
+from audiocodec.evaluate.results import Results, Row, SystemInfo, write_results
+from audiocodec.evaluate.store import Store
 from audiocodec.evaluate.summary import summarise
-from audiocodec.evaluate.systems import System
+from audiocodec.evaluate.unit import Job, Task, unit_row
 from audiocodec.evaluate.wanted import Wanted, gather
 
 OnProgress = Callable[[int, int, str], None]
-Audio = tuple[Samples, int]  # [samples] and their rate in Hz
-
-
-@dataclass(frozen=True)
-class Task:
-    """All there is to do for one recording; travels to worker processes."""
-
-    path: Path
-    file: str
-    """Its path below the folder of recordings."""
-    transcript: str | None = None
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is the same for every recording."""
-
-    store: Store
-    systems: list[System]
-    metrics: list[str]
-    domain: Domain
 
 
 @dataclass(frozen=True)
@@ -87,7 +66,7 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="audiocodec-evaluate-") if out is None else nullcontext(str(out)) as name:
         store = Store(Path(name))
         if out is not None:
-            store.prepare(resume, force)
+            store.prepare(resume, force, Path(recipe.files.folder))
         job = Job(store, wanted.systems, metrics, recipe.domain)
         outcomes = []
         for outcome in _outcomes(job, tasks, recipe.workers):
@@ -124,62 +103,29 @@ def evaluate_recording(job: Job, task: Task) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="audiocodec-evaluate-") as name:
         try:
             with mono_file(task.path, Path(name)) as source:
-                samples, _ = read_mono(source)
-                if not samples.size:
-                    raise AudioError(f"{task.path} holds no samples")
+                original = read_mono(source)
+                _check(task.path, original[0])
                 checksum = sha256(task.path)
                 for system in job.systems:
+                    which = f"{task.file} by {system.codec} {system.setting}".strip()
                     try:
-                        rows.append(_unit(job, task, checksum, source, system, Path(name)))
+                        row, failed = unit_row(job, task, checksum, source, original, system, Path(name))
                     except AudioError as error:
-                        skipped[f"{task.file} by {system.codec} {system.setting}"] = str(error)
+                        skipped[which] = printable(str(error))
+                        continue
+                    rows.append(row)
+                    skipped |= {f"{which}, {METRICS[name].heading}": printable(why) for name, why in failed.items()}
         except AudioError as error:
-            return Outcome(task, [], {task.file: str(error)})
+            return Outcome(task, [], {task.file: printable(str(error))})
     return Outcome(task, rows, skipped)
 
 
-def _unit(job: Job, task: Task, checksum: str, source: Path, system: System, scratch: Path) -> Row:
-    """The row of one recording and system: from the store where it is there, computed where not."""
-    label = f"{system.codec} {system.setting}".strip()
-    key = unit_key(checksum, system, task.transcript)
-    unit = job.store.read(key, task.file, label)
-    heard = job.store.read_audio(task.file, label) if unit else None
-    original, rate = read_mono(source)
-    if unit is None or heard is None:
-        coded = system.run(source, scratch)
-        unit = {"facts": facts(coded, original.size / rate, rate), "scores": {}}
-        job.store.write_audio(task.file, label, coded.samples, coded.sample_rate)
-        if label != ORIGINAL:
-            job.store.write_audio(task.file, ORIGINAL, original, rate)
-        heard = job.store.read_audio(task.file, label)
-        assert heard is not None
-    missing = [name for name in job.metrics if name not in unit["scores"]]
-    if missing or "delay_ms" not in unit:
-        _measure(job, task, unit, missing, (original, rate), heard)
-        job.store.write(key, task.file, label, unit)
-    row = {"file": task.file, "codec": system.codec, "setting": system.setting}
-    row |= {name: value for name, value in unit["facts"].items() if name not in ("delay_s", "max_delay_s")}
-    row |= {"delay_ms": unit["delay_ms"]} | {name: unit["scores"][name] for name in job.metrics}
-    # As it will be read back: a run that goes on gives the very rows of one that was never stopped
-    return {key: plain(value) for key, value in row.items()}
-
-
-def _measure(job: Job, task: Task, unit: Row, names: list[str], original: Audio, heard: Audio) -> None:
-    """Put the scores of measures, and the delay, into a unit."""
-    about = unit["facts"]
-    scores, unit["delay_ms"] = measure(
-        *original,
-        *heard,
-        [name for name in names if not METRICS[name].needs_transcript],
-        job.domain,
-        delay_s=about["delay_s"],
-        max_delay_s=about["max_delay_s"],
-    )
-    if "wer" in names:
-        # The recogniser wants 16 kHz; a narrow-band codec's 8 kHz has to be brought there first
-        spoken = resample(*heard, SPEECH_RATE)
-        scores["wer"] = word_error_rate(spoken, SPEECH_RATE, task.transcript) if task.transcript else math.nan
-    unit["scores"].update(scores)
+def _check(path: Path, samples: Samples) -> None:
+    """Refuse what no codec could be given. Raises AudioError."""
+    if not samples.size:
+        raise AudioError(f"{path} holds no samples")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{path} holds NaN or infinity")
 
 
 def _tasks(recipe: EvaluationRecipe) -> list[Task]:
@@ -187,7 +133,7 @@ def _tasks(recipe: EvaluationRecipe) -> list[Task]:
     pattern = recipe.files.transcripts
     words = read_transcripts(folder, pattern) if pattern else {}
     paths = choose(recipe.files)
-    return [Task(path, path.relative_to(folder).as_posix(), words.get(path.stem)) for path in paths]
+    return [Task(path, printable(path.relative_to(folder).as_posix()), words.get(path.stem)) for path in paths]
 
 
 def _collect(

@@ -7,6 +7,7 @@ versions, flags), or the way units are made. Measures that a unit lacks are comp
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import soundfile
 
 from audiocodec.errors import OutputError
-from audiocodec.evaluate.results import FILES, ROWS, SUMMARY, Row, audio_path, plain, slug
+from audiocodec.evaluate.results import AUDIO, FILES, ROWS, SUMMARY, UNITS, Row, audio_path, plain, slug
 from audiocodec.evaluate.systems import Coded, System
 from audiocodec.output import OutputFile
 
@@ -30,13 +31,15 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def prepare(self, resume: bool, force: bool) -> None:
+    def prepare(self, resume: bool, force: bool, recordings: Path) -> None:
         """Make the folder; keep what is in it to go on (``resume``), or clear it (``force``).
 
         Raises:
-            OutputError: it holds results and neither is set, or it cannot be made.
+            OutputError: it holds results and neither is set, it holds the ``recordings`` or other audio where its own
+                would be, or it cannot be made.
         """
-        held = [self.folder / name for name in (SUMMARY, FILES, ROWS, "units", "audio")]
+        self._check_place(recordings.resolve())
+        held = [self.folder / name for name in (SUMMARY, FILES, ROWS, UNITS, AUDIO)]
         held = [path for path in held if path.exists()]
         if held and not (resume or force):
             raise OutputError(
@@ -45,9 +48,18 @@ class Store:
         try:
             for path in [] if resume else held:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / UNITS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot write to {self.folder}: {error.strerror or error}") from None
+
+    def _check_place(self, recordings: Path) -> None:
+        """Refuse a place where results would lie among the recordings, or replace what is none of ours."""
+        place = self.folder.resolve()
+        if recordings == place or {place / AUDIO, place / UNITS} & {recordings, *recordings.parents}:
+            raise OutputError(f"{self.folder} holds the recordings themselves; name another folder for the results")
+        ours = any((place / name).exists() for name in (UNITS, SUMMARY))
+        if (place / AUDIO).exists() and not ours:
+            raise OutputError(f"{self.folder / AUDIO} is not of an evaluation; name another folder for the results")
 
     def read(self, key: str, file: str, label: str) -> Row | None:
         """The unit of a recording and system, or None if there is none that ``key`` still holds for."""
@@ -59,17 +71,22 @@ class Store:
 
     def write(self, key: str, file: str, label: str, unit: Row) -> None:
         """Keep a unit. Appears whole or not at all."""
-        path = self._path(file, label)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with OutputFile(path, force=True) as out:
+        with _new(self._path(file, label)) as out:
             out.write(json.dumps(plain({**unit, "key": key}), allow_nan=False).encode("utf-8"))
+
+    def forget(self, file: str, label: str) -> None:
+        """Drop a unit, before other audio is put where its own lies."""
+        try:
+            self._path(file, label).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot replace {self._path(file, label)}: {error.strerror or error}") from None
 
     def write_audio(self, file: str, label: str, samples: np.ndarray, sample_rate: int) -> None:
         """Keep mono audio [samples]; full scale is clipped, as it is wherever it is played."""
-        path = audio_path(self.folder, file, label)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with OutputFile(path, force=True) as out:
-            soundfile.write(out, np.clip(samples, -1.0, 1.0), sample_rate, format="FLAC", subtype=_SUBTYPE)
+        flac = io.BytesIO()  # soundfile tells nobody when writing to a file object fails
+        soundfile.write(flac, np.clip(samples, -1.0, 1.0), sample_rate, format="FLAC", subtype=_SUBTYPE)
+        with _new(audio_path(self.folder, file, label)) as out:
+            out.write(flac.getvalue())
 
     def read_audio(self, file: str, label: str) -> tuple[np.ndarray, int] | None:
         """The audio that was kept, or None."""
@@ -80,7 +97,16 @@ class Store:
         return samples, sample_rate
 
     def _path(self, file: str, label: str) -> Path:
-        return self.folder / "units" / slug(file) / f"{slug(label)}.json"
+        return self.folder / UNITS / slug(file) / f"{slug(label)}.json"
+
+
+def _new(path: Path) -> OutputFile:
+    """A file in a folder that may have to be made. Raises OutputError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {path.parent}: {error.strerror or error}") from None
+    return OutputFile(path, force=True)
 
 
 def unit_key(checksum: str, system: System, transcript: str | None = None) -> str:

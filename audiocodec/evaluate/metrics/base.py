@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audiocodec.errors import MissingExtraError, UsageError
-from audiocodec.evaluate.metrics.packages import extra
+from audiocodec.evaluate.metrics.packages import extra, versions
 
 Samples = npt.NDArray[np.floating]
 Domain = Literal["speech", "music"]
@@ -54,6 +54,10 @@ class Metric:
     def absent_reason(self) -> str | None:
         """Why it cannot run here, with the remedy, in one line; None where it can. Imports, but measures nothing."""
         return absent_reason(self.packages)
+
+    def version(self) -> str:
+        """Names and versions of the packages that it comes from, this one where there are no others."""
+        return versions(self.packages or ("audiocodec",))
 
     def __call__(self, reference: Samples, degraded: Samples, sample_rate: int, domain: Domain | None = None) -> float:
         """The value; ``domain`` says what the recording is, None that the caller vouches for it.

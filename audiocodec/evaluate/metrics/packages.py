@@ -7,6 +7,8 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from importlib import metadata
 from types import ModuleType
 
 from audiocodec.errors import MissingExtraError
@@ -15,6 +17,23 @@ from audiocodec.errors import MissingExtraError
 # build of torch (distillmos reads files with it; arrays come in here), and webrtcvad 2.0.10 asks for pkg_resources,
 # which setuptools dropped (resemblyzer trims silence with it, which would take different parts off the two signals).
 NEVER_CALLED: dict[str, tuple[str, ...]] = {"distillmos": ("torchaudio",), "resemblyzer": ("webrtcvad",)}
+
+
+# What a package is called where it is installed from, unless it is the same.
+_DISTRIBUTIONS = {"visqol": "visqol-python"}
+
+
+@lru_cache
+def versions(modules: tuple[str, ...]) -> str:
+    """``speechmos 0.0.1.1, ...``: names and versions of the packages that modules are in."""
+    found = []
+    for package in dict.fromkeys(name.partition(".")[0] for name in modules):
+        name = _DISTRIBUTIONS.get(package, package)
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"{name} of unknown version")
+    return ", ".join(found)
 
 
 def extra(name: str) -> ModuleType:
