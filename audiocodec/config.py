@@ -9,18 +9,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
+from audiocodec.config_baselines import (
+    BASELINES,
+    BaselineConfig,
+    FsqConfig,
+    ResidualFsqConfig,
+    ResidualVqConfig,
+    SimVqConfig,
+    TokenBridgeConfig,
+    VqEmaConfig,
+    VqVaeConfig,
+    levels_from_baseline,
+)
 from audiocodec.errors import ConfigError
+from audiocodec.strict import Strict
 
 PITCH_SEARCH_HZ = 4000
 """The pitch is searched at about this rate: harmonics to 1 kHz decide it, and lags cost a quarter."""
-
-
-class Strict(BaseModel):
-    """Base of all settings: unknown keys are refused, values are immutable once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 S = TypeVar("S", bound=Strict)
@@ -158,11 +165,19 @@ def _bottleneck_kind(value: Any) -> str:
 
 
 BottleneckConfig = Annotated[
-    Annotated[FspConfig, Tag("fsp")] | Annotated[VpConfig, Tag("vp")],
+    Annotated[FspConfig, Tag("fsp")]
+    | Annotated[VpConfig, Tag("vp")]
+    | Annotated[VqVaeConfig, Tag("vq-vae")]
+    | Annotated[VqEmaConfig, Tag("vq-ema")]
+    | Annotated[SimVqConfig, Tag("simvq")]
+    | Annotated[FsqConfig, Tag("fsq")]
+    | Annotated[TokenBridgeConfig, Tag("tokenbridge")]
+    | Annotated[ResidualVqConfig, Tag("residual-vq")]
+    | Annotated[ResidualFsqConfig, Tag("residual-fsq")],
     Discriminator(
         _bottleneck_kind,
         custom_error_type="unknown_kind",
-        custom_error_message="there is no such kind of bottleneck; choose fsp or vp",
+        custom_error_message=f"there is no such kind of bottleneck; choose fsp or vp, or of {', '.join(BASELINES)}",
     ),
 ]
 
@@ -211,7 +226,9 @@ class ModelConfig(Strict):
 
     @property
     def tokens(self) -> int:
-        """Integers per frame: one for each dimension (FSP) or group of dimensions (VP)."""
+        """Integers per frame: one for each dimension (FSP) or group of dimensions (VP), or a baseline's own count."""
+        if isinstance(self.bottleneck, BaselineConfig):
+            return len(self.bottleneck.sizes)
         return self.bottleneck.groups if isinstance(self.bottleneck, VpConfig) else self.dims
 
     def levels(self, base: int) -> tuple[int, ...]:
@@ -223,6 +240,20 @@ class ModelConfig(Strict):
     def offsets(self) -> tuple[float, ...]:
         """``level_offset``, zeros where it is empty."""
         return self.level_offset or (0.0,) * len(self.level_scale)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_levels(cls, data: Any) -> Any:
+        return levels_from_baseline(data)
+
+    @model_validator(mode="after")
+    def _check_baseline(self) -> ModelConfig:
+        if isinstance(self.bottleneck, BaselineConfig):
+            if self.pitch:
+                raise ValueError(f"{self.bottleneck.kind} codes learnt dimensions alone; set pitch: false")
+            if problem := self.bottleneck.misfit(self.dims):
+                raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _check_groups(self) -> ModelConfig:

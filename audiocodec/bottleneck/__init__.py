@@ -5,18 +5,29 @@ from __future__ import annotations
 import math
 
 from audiocodec.bottleneck.base import Bottleneck
+from audiocodec.bottleneck.baselines import Baseline, build_baseline
 from audiocodec.bottleneck.fsp import FSP, TARGET_VARIANCE
 from audiocodec.bottleneck.vp import VP
 from audiocodec.config import FspConfig, VpConfig
+from audiocodec.config_baselines import BaselineConfig, FsqConfig, ResidualFsqConfig
 
-__all__ = ["FSP", "VP", "Bottleneck", "build_bottleneck", "target_deviation"]
+__all__ = ["FSP", "VP", "Baseline", "Bottleneck", "build_bottleneck", "target_deviation"]
 
 
-def build_bottleneck(config: FspConfig | VpConfig, dims: int) -> Bottleneck:
-    """The bottleneck of a config, for latents of ``dims`` dimensions. Raises ValueError if they do not fit."""
+def build_bottleneck(config: FspConfig | VpConfig | BaselineConfig, dims: int) -> Bottleneck:
+    """The bottleneck of a config, for latents of ``dims`` dimensions.
+
+    Raises:
+        ValueError: they do not fit.
+        MissingExtraError: a baseline's package is not installed.
+    """
+    if isinstance(config, BaselineConfig):
+        return build_baseline(config, dims)
     return VP(config, dims) if isinstance(config, VpConfig) else FSP(config)
 
 
-def target_deviation(config: FspConfig | VpConfig) -> float:
-    """Standard deviation that the penalty asks of each dimension of the latents."""
-    return 1.0 if isinstance(config, VpConfig) else math.sqrt(TARGET_VARIANCE[config.activation])
+def target_deviation(config: FspConfig | VpConfig | BaselineConfig) -> float:
+    """Standard deviation that the penalty asks of each dimension of the latents, or that suits a baseline."""
+    if isinstance(config, FsqConfig | ResidualFsqConfig):
+        return math.sqrt(TARGET_VARIANCE["tanh"])
+    return math.sqrt(TARGET_VARIANCE[config.activation]) if isinstance(config, FspConfig) else 1.0
