@@ -93,9 +93,8 @@ def assert_same_state(one: str, other: str) -> None:
     assert [name for name in a if not torch.equal(a[name], b[name])] == []
 
 
-@pytest.mark.parametrize("overrides", [[], ADVERSARIAL], ids=["plain", "adversarial"])
-def test_a_run_killed_and_resumed_ends_with_the_same_numbers(folder, overrides):
-    run("whole", *overrides)
+def killed_and_resumed(*overrides: str) -> TrainReport:
+    """A run in the folder "killed" that SIGKILL ends while step 8 is lost, and that then goes on to its end."""
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, *overrides],
         stdout=subprocess.PIPE,
@@ -106,8 +105,13 @@ def test_a_run_killed_and_resumed_ends_with_the_same_numbers(folder, overrides):
     assert child.stdout.readline() == "ready\n"
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    report = run("killed", *overrides, resume=True)
-    assert report.step == STEPS
+    return run("killed", *overrides, resume=True)
+
+
+@pytest.mark.parametrize("overrides", [[], ADVERSARIAL], ids=["plain", "adversarial"])
+def test_a_run_killed_and_resumed_ends_with_the_same_numbers(folder, overrides):
+    run("whole", *overrides)
+    assert killed_and_resumed(*overrides).step == STEPS
     resumed_at = [entry["step"] for entry in log("killed", "note")][-1]
     assert resumed_at == 7  # step 8 was lost with the kill and made again
     assert_same_state("whole", "killed")
@@ -144,7 +148,7 @@ def test_what_a_run_leaves_behind(folder):
     validations = log("out", "validation")
     assert [entry["step"] for entry in validations] == [6, 12, STEPS]
     assert report.best_score == max(entry["stoi"] for entry in validations)
-    assert {"loss@3", "loss@9", "stoi@3", "stoi@9", "loss"} <= validations[0].keys()
+    assert {"loss@3", "loss@9", "stoi@3", "stoi@9", "loss", "bits@3", "cvu@9"} <= validations[0].keys()
     # What --resume finds at its end stays at its end.
     assert run("out", resume=True).step == STEPS
 

@@ -2,8 +2,6 @@
 
 import copy
 import math
-import os
-import signal
 
 import pytest
 import torch
@@ -248,21 +246,25 @@ def test_kinds_of_bottleneck_are_told_apart_and_unknown_keys_named():
         parse(ModelConfig, data, "x")
 
 
-def test_a_training_run_that_is_stopped_and_resumed_ends_with_the_same_weights_and_queue(folder):  # noqa: F811
+def test_a_training_run_that_is_killed_and_resumed_ends_with_the_same_weights_and_queue(folder):  # noqa: F811
     import yaml
-    from test_train_run import RECIPE, assert_same_state, run
+    from test_train_run import RECIPE, STEPS, assert_same_state, killed_and_resumed, log, run
 
     model = {**RECIPE["model"], "pitch": False, "level_scale": [1.0, 1.0], "level_settings": [8, 16]}
     model["bottleneck"] = {"kind": "vp", "groups": 2, "codebook_size": 16, "push_fraction": 0.5}
-    recipe = {**RECIPE, "model": model, "clean_steps": 0}
+    validation = {"clips": 1, "seconds": 1.0, "metrics": [], "best_by": "loss", "every_steps": 6}
+    recipe = {**RECIPE, "model": model, "clean_steps": 0, "validation": validation}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-
-    def stop(progress):
-        if progress.kind == "train" and progress.step == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
-
     assert run("whole").exit_code == 0
-    assert run("stopped", on_progress=stop).step == 7
-    assert run("stopped", resume=True).exit_code == 0
-    assert_same_state("whole", "stopped")
-    assert load_model(folder / "stopped" / "model")[0].bottleneck.queues[0].filled > 100
+    assert killed_and_resumed().step == STEPS
+    assert_same_state("whole", "killed")
+    assert load_model(folder / "killed" / "model")[0].bottleneck.queues[0].filled > 100
+    for name in ("model", "best"):
+        one, other = (folder / out / name / "weights.safetensors" for out in ("whole", "killed"))
+        assert one.read_bytes() == other.read_bytes()
+    told = log("whole", "validation")
+    assert [{k: v for k, v in e.items() if k != "elapsed_s"} for e in told] == [
+        {k: v for k, v in e.items() if k != "elapsed_s"} for e in log("killed", "validation")
+    ]
+    assert all(0.2 < entry["acceptance@16"] <= 1 for entry in told)
+    assert all(2 < entry["bits@8"] < 6 and 0.3 < entry["cvu@8"] <= 1 for entry in told)

@@ -95,6 +95,18 @@ class VP(Bottleneck):
 
         return perturb(latents, neighbourhood, self.config.accept == "always")
 
+    def acceptance(self, latents: Tensor, levels: Tensor) -> list[float]:
+        """Share of moves accepted, one for each group that is present; none where no queue holds enough to move by.
+
+        ``latents [1, frames, dims]``, ``levels [1, groups]``. Draws from torch's generator, as training does.
+        """
+        if not self.queues or len(self._queue(0)) < self.config.neighbours:
+            return []
+        flat = self._split(latents[0].float())
+        sizes = levels.expand(len(latents[0]), -1)
+        groups = [g for g in range(self.config.groups) if int(levels[0, g]) > 1]
+        return [float(self.moves(g, flat[g], sizes[:, g]).accepted.float().mean()) for g in groups]
+
     def indices(self, latents: Tensor, levels: Tensor) -> Tensor:
         """Nearest code word of each group: ``[batch, frames, groups] int64``.
 

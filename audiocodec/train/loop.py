@@ -21,6 +21,7 @@ from audiocodec.train.network import load_network, new_network, reconstruct, sav
 from audiocodec.train.recipe import Recipe, as_json, load_recipe, with_end
 from audiocodec.train.sources import Feed, open_sources
 from audiocodec.train.state import checkpoint_path
+from audiocodec.train.tokenuse import token_use
 from audiocodec.train.trainer import Parts, Trainer
 
 
@@ -117,7 +118,8 @@ def _run(
     forward = torch.compile(net) if recipe.compile else net
     if recipe.compile:
         criterion.compile()
-    parts = Parts(net, forward, partial(reconstruct, net), criterion, feed, sources.clips, partial(save_network, net))
+    save, use = partial(save_network, net), partial(token_use, net)
+    parts = Parts(net, forward, partial(reconstruct, net), criterion, feed, sources.clips, save, use)
     with Journal(out, recipe.model.sample_rate, watcher, resuming) as journal:
         trainer = Trainer(recipe, parts, journal, out, device)
         if resuming:

@@ -39,7 +39,8 @@ class Parts:
     """What a trainer is given.
 
     ``forward(waves, levels, quantise)`` is the training pass of ``net``, compiled or not, and gives ``.audio`` and
-    ``.penalty``; ``reconstruct(waves, levels)`` is what an encoded and decoded file would hold.
+    ``.penalty``; ``reconstruct(waves, levels)`` is what an encoded and decoded file would hold;
+    ``token_use(clips, counts)`` tells a validation's line about tokens.
     """
 
     net: nn.Module
@@ -49,6 +50,7 @@ class Parts:
     make_batch: Callable[[int], Batch]
     clips: Sequence[Clip]
     save_model: Callable[[Path], None]
+    token_use: Callable[[Sequence[Clip], Sequence[int]], dict[str, float]] = lambda _clips, _counts: {}
 
 
 class Trainer:
@@ -151,8 +153,9 @@ class Trainer:
                 self.recipe.model.sample_rate,
                 self.device,
             )
+            use = self.parts.token_use(self.parts.clips, counts)
             self._validated_at = (self.step, self.elapsed_s())
-            self.report("validation", result.values)
+            self.report("validation", result.values | use)
             for name, samples in result.audio.items():
                 self.journal.audio(name, samples, self.step)
             score = result.score(config.best_by if config.best_by in self._metrics else "loss")
