@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from audiocodec.evaluate.store import Store
 from audiocodec.evaluate.summary import summarise
 from audiocodec.evaluate.unit import Job, Task, unit_row
 from audiocodec.evaluate.wanted import Wanted, gather
+from audiocodec.evaluate.workers import spread
 
 OnProgress = Callable[[int, int, str], None]
 
@@ -68,11 +67,12 @@ def evaluate(
         if out is not None:
             store.prepare(resume, force, Path(recipe.files.folder))
         job = Job(store, wanted.systems, metrics, recipe.domain)
-        outcomes = []
-        for outcome in _outcomes(job, tasks, recipe.workers):
-            outcomes.append(outcome)
-            if progress is not None:
-                progress(len(outcomes), len(tasks), outcome.task.file)
+        outcomes: list[Outcome] = []
+        with closing(spread(evaluate_recording, job, tasks, recipe.workers)) as done:
+            for outcome in done:
+                outcomes.append(outcome)
+                if progress is not None:
+                    progress(len(outcomes), len(tasks), outcome.task.file)
         outcomes.sort(key=lambda outcome: outcome.task.path)
         results = _collect(recipe, wanted, metrics, unmeasured, outcomes)
         if out is not None:
@@ -163,36 +163,3 @@ def _collect(
     )
     results.summary = [summarise(info, results.rows_of(info), metrics) for info in infos]
     return results
-
-
-def _outcomes(job: Job, tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
-    """Outcomes in the order in which they are done."""
-    if workers <= 1 or len(tasks) == 1:
-        yield from (evaluate_recording(job, task) for task in tasks)
-        return
-    # spawn: a forked child inherits torch's thread pool in a state that it cannot use
-    with ProcessPoolExecutor(
-        min(workers, len(tasks)), mp_context=get_context("spawn"), initializer=_start_worker, initargs=(job,)
-    ) as pool:
-        futures = [pool.submit(_work, task) for task in tasks]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-_job: Job | None = None  # of a worker process: networks are sent to it once, not with every recording
-
-
-def _start_worker(job: Job) -> None:
-    """Each worker process computes on one thread: several would fight for the same cores."""
-    global _job
-    import torch
-
-    torch.set_num_threads(1)
-    _job = job
-
-
-def _work(task: Task) -> Outcome:
-    assert _job is not None
-    return evaluate_recording(_job, task)
