@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context, parent_process
@@ -23,7 +24,7 @@ WATCH_S = 0.5
 
 def spread(
     function: Callable[[Job, Task], Outcome], job: Job, tasks: Sequence[Task], workers: int
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """``function(job, task)`` of each task, in the order in which they are done; in this process with one worker.
 
     Closing it early stops the workers within what they are at.
@@ -93,8 +94,12 @@ def _end(_signal: int, _frame: FrameType | None) -> None:
 
 def _watch(stop: Event) -> None:
     """End this process when its parent says so, or is no more: else it would wait for work for ever."""
-    parent = parent_process()
+    parent, main = parent_process(), threading.main_thread()
+    assert main.ident is not None
     while not stop.wait(WATCH_S):
         if parent is not None and not parent.is_alive():
             os._exit(1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    if sys.platform == "win32":
+        os.kill(os.getpid(), signal.SIGTERM)
+    else:  # to the thread that works: what it waits for would go on, were the signal this one's
+        signal.pthread_kill(main.ident, signal.SIGTERM)
