@@ -62,11 +62,13 @@ class _Stopped(BaseException):
 _function: Callable[[Any, Any], Any] | None = None
 _job: Any = None  # networks are sent to a worker once, not with every recording
 _busy = False
+_stopping: Event | None = None
 
 
 def _start(function: Callable[[Any, Any], Any], job: Any, stop: Event) -> None:
     """Each worker process computes on one thread: several would fight for the same cores."""
-    global _function, _job
+    global _function, _job, _stopping
+    _stopping = stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the parent's counts
     signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_watch, args=(stop,), daemon=True).start()
@@ -78,7 +80,9 @@ def _start(function: Callable[[Any, Any], Any], job: Any, stop: Event) -> None:
 
 def _work(task: Any) -> Any:
     global _busy
-    assert _function is not None
+    assert _function is not None and _stopping is not None
+    if _stopping.is_set():  # the pool had handed it over already: cancelling does not reach it any more
+        raise _Stopped
     _busy = True
     try:
         return _function(_job, task)
