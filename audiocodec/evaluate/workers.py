@@ -80,7 +80,8 @@ def _start(function: Callable[[Any, Any], Any], job: Any, stop: Event) -> None:
 
 def _work(task: Any) -> Any:
     global _busy
-    assert _function is not None and _stopping is not None
+    assert _function is not None
+    assert _stopping is not None
     if _stopping.is_set():  # the pool had handed it over already: cancelling does not reach it any more
         raise _Stopped
     _busy = True
