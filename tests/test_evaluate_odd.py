@@ -13,10 +13,12 @@ import soundfile
 from conftest import speech_like
 from test_evaluate import Noise, recipe_for
 
-from audiocodec.errors import DataError, OutputError
+from audiocodec.errors import DataError, OutputError, UsageError
 from audiocodec.evaluate import run
 from audiocodec.evaluate.metrics import METRICS
+from audiocodec.evaluate.peers.command import CommandPeer, CommandSystem
 from audiocodec.evaluate.recordings import list_audio
+from audiocodec.evaluate.report.table import markdown, rich_table, unequal
 from audiocodec.evaluate.systems import Coded
 from audiocodec.evaluate.wanted import Wanted
 
@@ -77,6 +79,73 @@ def test_what_was_not_decoded_is_not_scored(folder: Path, use, kind, why: str) -
     results = run.evaluate(recipe_for(folder, metrics=["mel"]))
     assert [row["files"] for row in results.summary] == [0, 2]
     assert all(why in reason for reason in results.skipped.values())
+
+
+def test_means_over_fewer_recordings_are_said_below_the_table(folder: Path, use) -> None:
+    class Mute(Noise):
+        """Silent where the others speak: its PESQ is undefined there, and its mean is of the easy recordings."""
+
+        def run(self, source: Path, folder: Path) -> Coded:
+            coded = super().run(source, folder)
+            return replace(coded, samples=coded.samples * (source.name != "a.wav"))
+
+    use(Crashing(30.0), Noise(10.0), Mute(20.0, codec="mute"))
+    pytest.importorskip("pesq")
+    results = run.evaluate(recipe_for(folder, metrics=["pesq_wb", "mel"]))
+    assert unequal(results) == [
+        "noise 30 dB: means over 1 of 2 recordings",
+        "mute 20 dB: PESQ-WB over 1 of 2 recordings",
+    ]
+    assert unequal(results)[0] in markdown(results)
+    use(Noise(30.0), Noise(10.0))
+    assert unequal(run.evaluate(recipe_for(folder))) == []
+
+
+def test_tables_of_any_names_and_of_measures_of_another_version(folder: Path, use, capsys) -> None:
+    from rich.console import Console
+
+    use(Noise(30.0, codec="a|b [/c] [red]"))
+    results = run.evaluate(recipe_for(folder, metrics=["mel"]))
+    results.metrics.append("of_tomorrow")
+    assert "| a\\|b [/c] [red] | 30 dB |" in markdown(results)
+    Console(width=220).print(rich_table(results))
+    assert "a|b [/c] [red]" in capsys.readouterr().out
+
+
+def test_two_models_of_one_name_are_two(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from audiocodec.checkpoint import load_model, save_model
+
+    other = tmp_path / "other"
+    shutil.copytree(tiny_model, other)
+    net = load_model(other)[0]
+    next(net.parameters()).data.mul_(1.01)
+    save_model(other, net, net.config)
+    models = [{"model": str(place), "levels": [5]} for place in (tiny_model, other, tiny_model)]
+    results = run.evaluate(recipe_for(folder, models=models, metrics=["mel"]))
+    first, second = results.environment["models"]
+    assert (first["name"], second["name"]) == ("tiny", f"tiny {second['fingerprint'][:6]}")
+    assert [row["codec"] for row in results.summary] == [first["name"], second["name"]]
+    assert results.summary[0]["mel"] != results.summary[1]["mel"]
+
+
+def test_two_commands_of_one_name_are_refused(folder: Path) -> None:
+    copy = {"name": "copy", "encode": "cp {input} {output}", "decode": "cp {input} {output}"}
+    with pytest.raises(UsageError, match="two different systems are called 'copy'"):
+        run.evaluate(recipe_for(folder, commands=[copy, {**copy, "sample_rate": 8000}]))
+    with pytest.raises(UsageError, match="the recordings themselves"):
+        run.evaluate(recipe_for(folder, commands=[{**copy, "name": "original"}]))
+
+
+def test_a_command_is_another_one_with_another_script_or_suffix(tmp_path: Path) -> None:
+    script = tmp_path / "codec.sh"
+    script.write_text("cp $1 $2")
+    peer = CommandPeer(name="x", encode=f"sh {script} {{input}} {{output}}", decode="cp {input} {output}")
+    identities = [CommandSystem(peer).identity(), CommandSystem(peer.model_copy(update={"suffix": ".ogg"})).identity()]
+    script.write_text("cp $1 $2 && true")
+    identities.append(CommandSystem(peer).identity())
+    assert len({json.dumps(identity) for identity in identities}) == 3
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, name: str = "stoi") -> None:

@@ -27,11 +27,13 @@ class Vpc:
 
     model: Codec
     rate: RateSetting
+    name: str = ""
+    """What tables call the model, where that is not its own name."""
 
     @property
     def codec(self) -> str:
         """Name of the model."""
-        return str(self.model.config.name)
+        return self.name or str(self.model.config.name)
 
     @property
     def setting(self) -> str:

@@ -10,7 +10,7 @@ from audiocodec.evaluate.anchors import Original
 from audiocodec.evaluate.ours import Vpc
 from audiocodec.evaluate.peers import command_systems, peer_systems
 from audiocodec.evaluate.recipe import EvaluationRecipe, ModelEntry
-from audiocodec.evaluate.results import Role
+from audiocodec.evaluate.results import ORIGINAL, Role
 from audiocodec.evaluate.systems import System
 
 
@@ -24,14 +24,27 @@ class Wanted:
     models: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, role: Role, systems: list[System], absent: dict[str, str] | None = None) -> None:
-        """Take over systems of one role, each once."""
-        known = {(system.codec, system.setting) for system in self.systems}
+        """Take over systems of one role, each once.
+
+        Raises:
+            UsageError: two that are not the same have one name: results could not tell them apart.
+        """
+        known = {_label(system): system for system in self.systems}
         for system in systems:
-            if (system.codec, system.setting) not in known:
-                known.add((system.codec, system.setting))
+            label = _label(system)
+            if label == ORIGINAL:
+                raise UsageError(f"'{ORIGINAL}' is the name of the recordings themselves; give this codec another one")
+            if label not in known:
+                known[label] = system
                 self.systems.append(system)
                 self.roles.append(role)
+            elif system.identity() != known[label].identity():
+                raise UsageError(f"two different systems are called '{label}'; give one another name or setting")
         self.absent |= absent or {}
+
+
+def _label(system: System) -> str:
+    return f"{system.codec} {system.setting}".strip()
 
 
 def gather(recipe: EvaluationRecipe) -> Wanted:
@@ -43,9 +56,10 @@ def gather(recipe: EvaluationRecipe) -> Wanted:
     """
     wanted = Wanted()
     for entry in recipe.models:
-        systems, about = _ours(entry)
+        systems, about = _ours(entry, wanted.models)
         wanted.add("ours", systems)
-        wanted.models.append(about)
+        if about not in wanted.models:
+            wanted.models.append(about)
     lyra = Path(recipe.lyra) if recipe.lyra else None
     wanted.add("peer", *peer_systems(recipe.peers, lyra=lyra))
     wanted.add("peer", *command_systems(recipe.commands))
@@ -56,13 +70,17 @@ def gather(recipe: EvaluationRecipe) -> Wanted:
     return wanted
 
 
-def _ours(entry: ModelEntry) -> tuple[list[System], dict[str, str]]:
+def _ours(entry: ModelEntry, others: list[dict[str, str]]) -> tuple[list[System], dict[str, str]]:
     from audiocodec.codec import load
 
     codec = load(entry.model)
+    name, fingerprint = str(codec.config.name), codec.fingerprint.hex()
+    # A model that was trained on keeps its name: beside another one of that name, its fingerprint tells them apart
+    if any(other["name"] == name and other["fingerprint"] != fingerprint for other in others):
+        name = f"{name} {fingerprint[:6]}"
     chosen = [codec.choose_rate(kbps, None) for kbps in entry.bitrates]
     chosen += [codec.choose_rate(None, levels) for levels in entry.levels]
     # Two bit rates can lead to the same setting: measured once.
     unique = {rate.base_levels: rate for rate in chosen or codec.rates}
-    about = {"name": codec.config.name, "fingerprint": codec.fingerprint.hex()}
-    return [Vpc(codec, unique[base]) for base in sorted(unique)], about
+    about = {"name": name, "fingerprint": fingerprint}
+    return [Vpc(codec, unique[base], name) for base in sorted(unique)], about

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -15,7 +16,7 @@ from pydantic import AfterValidator
 from audiocodec.config import Field, Strict
 from audiocodec.errors import AudioError
 from audiocodec.evaluate.metrics import resample
-from audiocodec.evaluate.peers.process import TIMEOUT_S, run_tool, tool_fingerprint
+from audiocodec.evaluate.peers.process import TIMEOUT_S, fingerprint, run_tool, tool_fingerprint
 from audiocodec.evaluate.recordings import read_mono
 from audiocodec.evaluate.systems import Coded, Stopwatch, System
 
@@ -91,8 +92,10 @@ class CommandSystem:
             "sample_rate": str(peer.sample_rate),
             "header_bytes": str(peer.header_bytes),
             "max_delay_ms": f"{peer.max_delay_ms:g}",
+            "suffix": peer.suffix,  # many programs choose the format by it
             "encoder": tool_fingerprint(_program(peer.encode)),
             "decoder": tool_fingerprint(_program(peer.decode)),
+            **{word: fingerprint(Path(word)) for word in _files(peer)},
         }
 
     def run(self, source: Path, folder: Path) -> Coded:
@@ -156,6 +159,12 @@ def command_systems(commands: Sequence[CommandPeer]) -> tuple[list[System], dict
         else:
             systems.append(system)
     return systems, absent
+
+
+def _files(peer: CommandPeer) -> list[str]:
+    """Words of the commands that are files: a script, a network."""
+    words = (word for command in (peer.encode, peer.decode) for word in shlex.split(command)[1:])
+    return sorted({word for word in words if "{" not in word and os.path.isfile(word)})
 
 
 def _program(command: str) -> str:

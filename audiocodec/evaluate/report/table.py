@@ -38,7 +38,7 @@ def cells(results: Results, brief: bool = False) -> tuple[list[str], list[list[s
 
     ``brief`` leaves out what a terminal has no room for.
     """
-    names, head, tail = results.metrics, _HEAD, _TAIL
+    names, head, tail = [name for name in results.metrics if name in METRICS], _HEAD, _TAIL
     if brief and len(names) > _BRIEF_COUNT:
         names = [name for name in names if name in _BRIEF]
         head, tail = (tuple(column for column in part if column[0] not in _LEFT_OUT) for part in (head, tail))
@@ -52,14 +52,17 @@ def cells(results: Results, brief: bool = False) -> tuple[list[str], list[list[s
 def rich_table(results: Results) -> Table:
     """For a terminal."""
     from rich.table import Table
+    from rich.text import Text
 
-    count = len(results.files)
-    table = Table(title=f"{results.name}: means over {count} recordings", caption=notes(results) or None)
+    count, below = len(results.files), notes(results)
+    # As Text: brackets in names are no markup
+    title, caption = Text(f"{results.name}: means over {count} recordings"), Text(below) if below else None
+    table = Table(title=title, caption=caption)
     headings, rows = cells(results, brief=True)
     for index, heading in enumerate(headings):
         table.add_column(heading, justify="left" if index < 2 else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -67,7 +70,7 @@ def markdown(results: Results) -> str:
     """For a document, with lines of notes below where there are any."""
     headings, rows = cells(results)
     rule = ["---", "---", *["---:"] * (len(headings) - 2)]
-    lines = ["| " + " | ".join(line) + " |" for line in (headings, rule, *rows)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in (headings, rule, *rows)]
     below = notes(results)
     return "\n".join(lines) + "\n" + (f"\n{below}\n" if below else "")
 
@@ -75,11 +78,38 @@ def markdown(results: Results) -> str:
 def notes(results: Results) -> str:
     """What could not run and what was skipped, in words; empty without any."""
     lines = [f"{name} absent: {reason}" for name, reason in results.absent.items()]
-    lines += [f"{METRICS[name].heading} not measured: {reason}" for name, reason in results.unmeasured.items()]
+    lines += [f"{_heading(name)} not measured: {reason}" for name, reason in results.unmeasured.items()]
+    lines += unequal(results)
     if results.skipped:
         first, why = next(iter(results.skipped.items()))
         lines.append(f"{len(results.skipped)} skipped; {first}: {why}")
     return "\n".join(lines)
+
+
+def unequal(results: Results) -> list[str]:
+    """The means that are over fewer recordings than their neighbours in the table, in words: not to be compared."""
+    count, lines = len(results.files), []
+    for system in results.systems:
+        rows = results.rows_of(system)
+        if not any((row["codec"], row["setting"]) == (system.codec, system.setting) for row in results.summary):
+            continue
+        if len(rows) < count:
+            lines.append(f"{system.label}: means over {len(rows)} of {count} recordings")
+        for name in results.metrics:
+            found = sum(row.get(name) is not None for row in rows)
+            # Undefined for every system alike (PESQ of silence) leaves the means comparable
+            if 0 < found < min(len(rows), len(_measured(results, name))):
+                lines.append(f"{system.label}: {_heading(name)} over {found} of {count} recordings")
+    return lines
+
+
+def _measured(results: Results, name: str) -> set[str]:
+    """The recordings that some system has a value for."""
+    return {row["file"] for row in results.rows if row.get(name) is not None}
+
+
+def _heading(name: str) -> str:
+    return METRICS[name].heading if name in METRICS else name
 
 
 def _is_used(results: Results, key: str) -> bool:
