@@ -56,6 +56,27 @@ def test_a_manifest_names_the_files_and_verifies_them(folder: Path, tmp_path: Pa
         choose(files)
 
 
+def test_a_recording_that_is_listed_twice_counts_once(folder: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "list.sha256"
+    manifest.write_text(listed(folder, ["speaker/clip1.wav", "speaker/clip4.wav", "speaker/clip1.wav"]))
+    assert names(choose(FilesConfig(folder=str(folder), manifest=str(manifest)))) == ["clip1.wav", "clip4.wav"]
+    table = tmp_path / "list.tsv"
+    table.write_text("\ufeffpath\tsentence\n" + "speaker/clip2.wav\tOne\u2028two\r\n" * 2, newline="")
+    assert names(choose(FilesConfig(folder=str(folder), manifest=str(table)))) == ["clip2.wav"]
+    (folder / "words.tsv").write_bytes(table.read_bytes())
+    assert read_transcripts(folder, "*.tsv") == {"clip2": "One\u2028two"}
+
+
+def test_a_path_outside_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "other.wav"
+    soundfile.write(outside, np.zeros(100), 16_000)
+    (tmp_path / "list.sha256").write_text(listed(folder, [outside]))
+    (tmp_path / "list.tsv").write_text(f"path\n{outside}\n")
+    for manifest in ("list.sha256", "list.tsv"):
+        with pytest.raises(DataError, match="is not below"):
+            choose(FilesConfig(folder=str(folder), manifest=str(tmp_path / manifest)))
+
+
 @pytest.mark.parametrize(
     ("text", "message"), [("clip1.wav\n", "line 1"), ("", "lists no files"), ("z" * 64 + "  a", "SHA")]
 )

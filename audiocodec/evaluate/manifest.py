@@ -39,7 +39,7 @@ def _listed(folder: Path, manifest: Path) -> list[Path]:
         match = re.fullmatch(r"([0-9a-f]{64}) [ *](.+)", line)
         if not match:
             raise DataError(f"{manifest}, line {number}: expected a SHA-256 and a path, as sha256sum writes them")
-        path = folder / match[2]
+        path = _below(folder, match[2], manifest)
         if not path.is_file():
             raise DataError(f"{path} is in {manifest} but not there; correct files.folder, or the manifest")
         if sha256(path) != match[1]:
@@ -47,18 +47,25 @@ def _listed(folder: Path, manifest: Path) -> list[Path]:
         found.append(path)
     if not found:
         raise DataError(f"the manifest {manifest} lists no files")
-    return sorted(found)
+    return sorted(set(found))
+
+
+def _below(folder: Path, name: str, source: Path) -> Path:
+    path = folder / name
+    if not path.is_relative_to(folder):
+        raise DataError(f"{name} in {source} is not below {folder}; write paths below files.folder, or correct that")
+    return path
 
 
 def _tabled(folder: Path, table: Path) -> list[Path]:
     """The files in the column ``path`` of a table with tabs, as Common Voice has it; no checksums there."""
-    found = [folder / row["path"] for row in _rows(table) if row.get("path")]
+    found = [_below(folder, row["path"], table) for row in _rows(table) if row.get("path")]
     if not found:
         raise DataError(f"{table} lists no files: it needs a column named path")
     for path in found:
         if not path.is_file():
             raise DataError(f"{path} is in {table} but not there; correct files.folder, or the table")
-    return sorted(found)
+    return sorted(set(found))
 
 
 def _rows(table: Path) -> list[dict[str, str]]:
@@ -67,7 +74,9 @@ def _rows(table: Path) -> list[dict[str, str]]:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8-sig")  # some editors put a mark at the start
+        # Not splitlines: sentences hold line separators of Unicode
+        return text.split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
