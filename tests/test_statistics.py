@@ -222,3 +222,15 @@ def test_the_table_of_rate_differences():
     assert bd_table_markdown(make_results(None, opus={})) == ""
     one_setting = bd_table_markdown(make_results(None, opus={"6": (6.0, 2.0, 0.85, 0.6)}))
     assert one_setting.count("n/a") == 3
+
+
+def test_no_winner_where_one_outlier_turns_the_mean_against_the_ranks() -> None:
+    from audiocodec.evaluate.report.statistics import SystemComparison
+    from audiocodec.evaluate.results import SystemInfo
+
+    a, b = SystemInfo("a", "", "ours"), SystemInfo("b", "", "peer")
+    for last, winner in ((-9.0, None), (-0.01, a)):
+        test = wilcoxon([0.1 + 0.01 * n for n in range(13)] + [last], [0.0] * 14)
+        assert test.p is not None
+        assert test.p < 0.05
+        assert SystemComparison("stoi", a, b, test, test.p).winner == winner

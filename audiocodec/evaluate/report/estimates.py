@@ -74,6 +74,8 @@ class PairedTest:
     p: float | None
     reason: str = ""
     """Why there is no p."""
+    leaning: float = 0.0
+    """The sum of the signed ranks: which way the test leans, as one outlier may turn the mean."""
 
     @property
     def smallest_p(self) -> float:
@@ -105,9 +107,11 @@ def wilcoxon(a: Numbers, b: Numbers) -> PairedTest:
     if not gaps.any():
         return PairedTest(n, difference, None, "all differences are zero")
     gaps = gaps[gaps != 0.0]
-    if gaps.size > EXACT_PAIRS:
-        return PairedTest(n, difference, float(extra("scipy.stats").wilcoxon(gaps, method="approx").pvalue))
-    return PairedTest(n, difference, _exact_p(gaps))
+    stats = extra("scipy.stats")
+    leaning = float((np.sign(gaps) * stats.rankdata(np.abs(gaps))).sum())
+    many = gaps.size > EXACT_PAIRS
+    p = float(stats.wilcoxon(gaps, method="approx").pvalue) if many else _exact_p(gaps)
+    return PairedTest(n, difference, p, leaning=leaning)
 
 
 def _exact_p(gaps: Floats) -> float:

@@ -58,8 +58,13 @@ class SystemComparison:
 
     @property
     def winner(self) -> SystemInfo | None:
-        """The better one, where the difference is significant; None where it is not."""
+        """The better one, where the difference is significant; None where it is not.
+
+        None as well where ranks, which are what the test judges, and means point to different ones.
+        """
         if self.p is None or self.p >= ALPHA or not self.test.difference:
+            return None
+        if self.test.leaning * self.test.difference < 0.0:
             return None
         return self.a if (self.test.difference > 0.0) == METRICS[self.metric].higher_is_better else self.b
 
