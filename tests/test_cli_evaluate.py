@@ -141,3 +141,17 @@ def test_help_names_every_peer_and_every_measure(capsys: pytest.CaptureFixture[s
     assert main(["evaluate", "--help"]) == 0
     told = set(capsys.readouterr().out.replace(",", " ").replace(";", " ").replace(".", " ").split())
     assert {*METRICS, *KNOWN_PEERS} <= told
+
+
+def test_results_are_not_changed_by_options_and_json_warns(
+    folder: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("recordings/bad.wav").write_text("no audio")
+    arguments = ["evaluate", "recordings", "-m", str(tiny_model), "-l", "3", "--metric", "mel", "--out", "results"]
+    assert main([*arguments, "--json"]) == 0
+    told = capsys.readouterr()
+    assert len(json.loads(told.out)) == 1
+    assert told.err.startswith("warning: 1 skipped; bad.wav: ")
+    for options in (["--peer", "opus:6"], ["--out", "elsewhere"], ["--resume"]):
+        assert main(["evaluate", "results", *options]) == 2
+        assert options[0] in one_line(capsys)

@@ -87,11 +87,6 @@ def evaluate(
 
     set_threads(1)
     check_extras(markdown, blind, force)
-    if is_results(Path(target)):
-        results = read_results(Path(target))
-        finish(results, markdown=markdown, blind=blind, force=force)
-        _show(results, json, quiet)
-        return
     options = {
         "--model": model,
         "--no-model": no_model,
@@ -101,6 +96,15 @@ def evaluate(
         "--domain": domain,
         "--metric": metric,
     }
+    if is_results(Path(target)):
+        given = {"--out": out, "--resume": resume, "--set": overrides, "--lyra": lyra, "--workers": workers, **options}
+        if wrong := [name for name, value in given.items() if value]:
+            raise UsageError(f"{target} holds results, which {wrong[0]} does not change; pass a recipe or recordings")
+        results = read_results(Path(target))
+        seed = results.environment.get("seed", 0)
+        finish(results, markdown=markdown, blind=blind, force=force, seed=seed)
+        _show(results, json, quiet)
+        return
     recipe, from_file = _recipe(target, options, overrides or [], lyra, workers)
     place = out if out is not None or not from_file else f"runs/evaluate-{recipe.name}"
     if blind is not None and place is None:
@@ -148,17 +152,27 @@ def _recipe(
 
 
 def _run(recipe: EvaluationRecipe, place: str | None, resume: bool, force: bool, quiet: bool) -> Results:
+    from rich.markup import escape
+
     from audiocodec.evaluate.run import evaluate as run
 
     with count_bar("evaluating", quiet) as update:
-        return run(recipe, place, resume=resume, force=force, progress=update)
+
+        def progress(done: int, total: int, name: str) -> None:
+            update(done, total, escape(name))
+
+        return run(recipe, place, resume=resume, force=force, progress=progress)
 
 
 def _show(results: Results, json: bool, quiet: bool) -> None:
     if json:
         import json as writer
 
+        from audiocodec.evaluate.report.table import notes
+
         print(writer.dumps(results.summary, indent=2))
+        for note in [] if quiet else notes(results).splitlines():
+            print(f"warning: {note}", file=sys.stderr)
     elif not quiet:
         from rich.console import Console
 
