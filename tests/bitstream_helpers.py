@@ -61,15 +61,15 @@ def random_tokens(frames: int, channels: int = 1, levels: tuple[int, ...] = LEVE
     rng = np.random.default_rng(seed)
     coder = small_model().for_levels(levels)
     if coder is not None:
-        return _drawn(coder, rng, frames, channels)
+        return drawn_tokens(coder, rng, frames, channels)
     steps = np.cumsum(rng.normal(0, 0.4, (frames, channels, len(levels))), axis=0)
     places = 0.5 + 0.5 * np.sin(steps + rng.uniform(0, 6, (1, channels, len(levels))))
     tokens: np.ndarray = np.minimum((places * levels).astype(np.int64), np.array(levels) - 1)
     return tokens
 
 
-def _drawn(coder: SymbolCoder, rng: np.random.Generator, frames: int, channels: int) -> np.ndarray:
-    # Decoding random bytes draws from the model. A few byte strings are no code, hence the short runs and the retry.
+def drawn_tokens(coder: SymbolCoder, rng: np.random.Generator, frames: int, channels: int) -> np.ndarray:
+    """Decoding random bytes draws from the model. A few byte strings are no code, hence short runs and another try."""
     runs: list[np.ndarray] = []
     while sum(map(len, runs)) < frames:
         try:

@@ -175,6 +175,7 @@ def test_tables_survive_saving(tmp_path: Path) -> None:
         ("density", lambda a: a[:, :-1]),
         ("history", lambda a: a[:, :, :-1]),
         ("levels", lambda a: a * np.uint16(0)),
+        ("levels", lambda a: np.where(a == 33, np.uint16(16385), a)),
         ("relative", lambda a: a + np.uint8(2)),
         ("readout", lambda a: a.astype(np.int32)),
         ("start_bias", lambda a: a[None]),

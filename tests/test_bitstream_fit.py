@@ -71,8 +71,8 @@ def test_the_same_seed_gives_the_same_tables() -> None:
     assert fit_entropy_model(data, quick).to_bytes() == fit_entropy_model(data, quick).to_bytes()
 
 
-def test_gradients_match_differences() -> None:
-    levels = (9, 4, 1)
+@pytest.mark.parametrize("levels", [(9, 4, 1), (9, 5000, 1), (16384, 4096, 1)])
+def test_gradients_match_differences(levels: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     params = initial_parameters(2, 3, 5, 8, rng)
     for name, value in params.items():

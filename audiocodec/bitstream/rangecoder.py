@@ -8,7 +8,8 @@ packet pays less than a byte over its information content. Everything is integer
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Protocol
 
 from audiocodec.errors import BitstreamError
 
@@ -16,6 +17,14 @@ PRECISION = 16
 TOTAL = 1 << PRECISION
 _TOP = 1 << 24
 _MASK = (1 << 32) - 1
+
+
+class Cumulative(Protocol):
+    """A cumulative table, ``[levels + 1]`` integers from 0 to 65536, strictly rising: a list, or what acts like one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, level: int, /) -> int: ...
 
 
 def encode_intervals(intervals: Iterable[tuple[int, int]]) -> bytes:
@@ -70,8 +79,8 @@ class RangeDecoder:
         self._span = _MASK
         self._next = 4
 
-    def symbol(self, cumulative: Sequence[int]) -> int:
-        """Decode one symbol by its cumulative table, ``[levels + 1]`` integers from 0 to 65536, strictly rising."""
+    def symbol(self, cumulative: Cumulative) -> int:
+        """Decode one symbol by its cumulative table, of which about ``log2(levels) + 2`` integers are looked at."""
         step = self._span >> PRECISION
         code = self._code
         target = code // step

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.bitstream.rangecoder import PRECISION, TOTAL, RangeDecoder, encode_intervals
+from audiocodec.bitstream.rangecoder import PRECISION, TOTAL, Cumulative, RangeDecoder, encode_intervals
 
 if TYPE_CHECKING:
     from audiocodec.bitstream.entropy import EntropyModel
@@ -31,21 +31,27 @@ FEATURE_ONE = 256  # an index at the edge of [0, 1] has value +-256
 SPREAD_MEAN = 85  # of value ** 2 / 256 for a uniform value: 256 / 3
 SLOW_SHIFT = 3  # the slow average moves by an eighth of the difference a frame
 OUTPUT_SHIFT = 25  # fraction bits of the network's outputs, whose unit is one table cell
+LISTED_LEVELS = (
+    1024  # tables of more levels are not kept: a list of 4096 takes 160 kB, and there are 1024 cells or more
+)
 
 
 def symbol_features(levels: Sequence[int]) -> list[Ints]:
-    """Value and spread of each index: for each group an array [levels, 2]. A group with one level has zeros."""
-    tables = []
-    for count in levels:
+    """Value and spread of each index: for each group an array [levels, 2]. A group with one level has zeros.
+
+    Groups of equally many levels share one array.
+    """
+    tables = {}
+    for count in set(levels):
         value = ((2 * np.arange(count, dtype=np.int64) + 1 - count) * FEATURE_ONE) // count
         spread = (value * value) // FEATURE_ONE - (SPREAD_MEAN if count > 1 else 0)
-        tables.append(np.stack([value, spread], axis=1))
-    return tables
+        tables[count] = np.stack([value, spread], axis=1)
+    return [tables[count] for count in levels]
 
 
 def spread_average(spread: Ints) -> Ints:
     """Slow average of the spreads [frames, groups] of all frames *before* each; zeros for the first."""
-    averages = np.zeros_like(spread)
+    averages = np.zeros(spread.shape, dtype=np.int64)
     # The state keeps SLOW_SHIFT fraction bits, so that it moves even for small differences.
     state = np.zeros(spread.shape[1], dtype=np.int64)
     for frame in range(1, len(spread)):
@@ -60,9 +66,9 @@ class SymbolCoder:
     def __init__(self, model: EntropyModel, setting: int) -> None:
         self.levels: tuple[int, ...] = model.settings[setting]
         self._present = [group for group, count in enumerate(self.levels) if count > 1]
-        self._features = symbol_features(self.levels)
-        self._feature_table = np.zeros((len(self.levels), max(self.levels), 2), dtype=np.int64)
-        for group, table in enumerate(self._features):
+        tables = symbol_features(self.levels)
+        self._feature_table = np.zeros((len(self.levels), max(self.levels), 2), dtype=np.int16)
+        for group, table in enumerate(tables):
             self._feature_table[group, : len(table)] = table
         self._relative = model.relative[setting] != 0
         groups, hidden = model.history.shape[1:]
@@ -76,22 +82,35 @@ class SymbolCoder:
         self._readout: Floats = np.concatenate([readout, offset], axis=2)  # [groups, 2, hidden + 1]
         self._start_readout: Floats = self._readout.copy()
         self._start_readout[..., -1] += model.start_output_bias.T
-        # What each index of a group adds to the hidden sums: [levels, hidden + 1].
+        # What an index adds to a group's hidden sums: [features, hidden + 1]. There are 513 different values at most,
+        # and the spread follows from the value, so that large alphabets share rows.
+        distinct = {
+            count: np.unique(table[:, 0], return_index=True, return_inverse=True)[1:]
+            for count, table in zip(self.levels, tables, strict=True)
+        }
+        self._step_rows: dict[int, Ints] = {count: rows for count, (_, rows) in distinct.items()}
         self._steps: list[Floats] = [
-            np.pad(table.astype(np.float64) @ model.current[:, group].astype(np.float64), ((0, 0), (0, 1)))
-            for group, table in enumerate(self._features)
+            np.pad(
+                table[distinct[count][0]].astype(np.float64) @ model.current[:, group].astype(np.float64),
+                ((0, 0), (0, 1)),
+            )
+            for group, (count, table) in enumerate(zip(self.levels, tables, strict=True))
         ]
         self._cells = int(model.density.shape[0])
         self._density = np.zeros((self._cells**2, model.density.shape[2] + 1), dtype=np.int64)
         np.cumsum(model.density.reshape(self._cells**2, -1), axis=1, out=self._density[:, 1:])
         self._rows: dict[int, dict[int, list[int]]] = {count: {} for count in set(self.levels)}
+        places = {count: rows.tolist() for count, rows in self._step_rows.items()}
         self._plan = [
-            (group, self.levels[group], self._rows[self.levels[group]], list(self._steps[group]), self._relative[group])
-            for group in self._present
+            (group, count, self._rows[count], list(self._steps[group]), places[count], self._relative[group])
+            for group, count in enumerate(self.levels)
+            if count > 1
         ]
 
-    def cumulative(self, cell: int, count: int) -> list[int]:
+    def cumulative(self, cell: int, count: int) -> Cumulative:
         """The frequency table of one cell cut into ``count`` levels: ``count + 1`` integers from 0 to 65536."""
+        if count > LISTED_LEVELS:
+            return CutOnDemand(self._density[cell], count)
         row = self._rows[count].get(cell)
         if row is None:
             row = self._rows[count][cell] = _cut(self._density[cell], count)
@@ -137,7 +156,7 @@ class SymbolCoder:
             outputs[0] = self._start_readout[group] @ active[0]
             at = np.clip(outputs.astype(np.int64) >> OUTPUT_SHIFT, 0, self._cells - 1)
             cells[:, group] = at[:, 0] * self._cells + at[:, 1]
-            hidden += self._steps[group][indices[:, group]]
+            hidden += self._steps[group][self._step_rows[self.levels[group]][indices[:, group]]]
         return cells
 
     def decode(self, data: bytes, frames: int, channels: int) -> Ints:
@@ -171,7 +190,7 @@ class SymbolCoder:
         # The one loop that nothing can vectorise: each symbol's table depends on the symbol before it.
         symbols = [0] * len(self.levels)
         cells, top, active = self._cells, self._cells - 1, np.empty_like(hidden)
-        for group, count, known, steps, relative in self._plan:
+        for group, count, known, steps, places, relative in self._plan:
             np.maximum(hidden, 0.0, out=active)
             first, second = readout[group].dot(active).tolist()
             first, second = int(first) >> OUTPUT_SHIFT, int(second) >> OUTPUT_SHIFT
@@ -181,7 +200,7 @@ class SymbolCoder:
             if relative:
                 symbol = (symbol + before[group] - count // 2) % count
             symbols[group] = symbol
-            hidden += steps[symbol]
+            hidden += steps[places[symbol]]
         return symbols
 
 
@@ -196,3 +215,28 @@ def _cut(density: Ints, count: int) -> list[int]:
     levels = np.arange(count + 1, dtype=np.int64)
     table: list[int] = ((cumulative * (TOTAL - count) >> PRECISION) + levels).tolist()
     return table
+
+
+class CutOnDemand:
+    """The integers of :func:`_cut`, each worked out when it is asked for: memory does not grow with the levels."""
+
+    __slots__ = ("_bins", "_count", "_density", "_scale")
+
+    def __init__(self, density: Ints, count: int) -> None:
+        self._density: memoryview[int] = density.data  # gives Python integers, several times faster than the array
+        self._bins = len(density) - 1
+        self._count = count
+        self._scale = TOTAL - count
+
+    def __len__(self) -> int:
+        return self._count + 1
+
+    def __getitem__(self, level: int) -> int:
+        if not 0 <= level <= self._count:
+            raise IndexError(level)
+        position = level * self._bins
+        below, rest = position // self._count, position % self._count
+        value = self._density[below]
+        if rest:  # never at the last level, which has no point above it
+            value += (self._density[below + 1] - value) * rest // self._count
+        return (value * self._scale >> PRECISION) + level

@@ -54,7 +54,7 @@ def measure_excerpts(
 ) -> dict[str, Any]:
     """As :func:`measure_rates`: rates of the ``held`` excerpts with tables that were fitted to the others.
 
-    Settings with larger alphabets than tables can be made for are left out of them, and cost what ``raw`` costs.
+    Settings with larger alphabets than tables can be made for (16384) are left out of them, and cost what ``raw`` does.
     """
     codec = load(folder)
     tokens: dict[Sequence[int], Sequence[NDArray[np.int64]]] = {}
