@@ -226,15 +226,22 @@ class ModelConfig(Strict):
 
     @property
     def tokens(self) -> int:
-        """Integers per frame: one for each dimension (FSP) or group of dimensions (VP), or a baseline's own count."""
+        """Integers per frame: one for each dimension (FSP), for each group of dimensions and the pitch (VP), or as many
+        as a baseline has."""
         if isinstance(self.bottleneck, BaselineConfig):
             return len(self.bottleneck.sizes)
-        return self.bottleneck.groups if isinstance(self.bottleneck, VpConfig) else self.dims
+        return self.bottleneck.groups + self.pitch if isinstance(self.bottleneck, VpConfig) else self.dims
 
     def levels(self, base: int) -> tuple[int, ...]:
         """Alphabet of each token of a frame at base level count ``base``; 1 means that the token is absent."""
         pairs = zip(self.level_scale, self.offsets, strict=True)
         return tuple(max(1, min(self.max_levels, math.floor(base * s + o + 0.5))) for s, o in pairs)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Sizes of the codebooks that the level settings of a VP model ask for, smallest first."""
+        groups = self.bottleneck.groups if isinstance(self.bottleneck, VpConfig) else 0
+        return tuple(sorted({size for base in self.level_settings for size in self.levels(base)[:groups]} - {1}))
 
     @property
     def offsets(self) -> tuple[float, ...]:
@@ -258,11 +265,12 @@ class ModelConfig(Strict):
     @model_validator(mode="after")
     def _check_groups(self) -> ModelConfig:
         if isinstance(self.bottleneck, VpConfig):
-            if self.pitch:
-                raise ValueError("vector perturbation codes learnt dimensions alone; set pitch: false")
-            if self.dims % self.bottleneck.groups:
-                raise ValueError(f"{self.dims} dimensions cannot be split into {self.bottleneck.groups} equal groups")
-            sizes = {size for base in self.level_settings for size in self.levels(base)} - {1}
+            learnt = self.dims - self.pitch
+            if learnt % self.bottleneck.groups:
+                raise ValueError(f"{learnt} dimensions cannot be split into {self.bottleneck.groups} equal groups")
+            if len(self.level_scale) != self.tokens or len(self.offsets) != self.tokens:
+                return self  # the next check says so
+            sizes = {*self.codebook_sizes}
             if self.max_levels < max(self.level_settings):
                 raise ValueError(f"max_levels is {self.max_levels}, less than the largest of level_settings")
             if not self.bottleneck.queue and (odd := sizes - {*self.bottleneck.codebooks}):

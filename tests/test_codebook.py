@@ -14,6 +14,7 @@ from conftest import ROOT, speech_like, tiny_config
 
 from audiocodec import load
 from audiocodec.bitstream.fit import FitSettings
+from audiocodec.bottleneck import vector_part
 from audiocodec.checkpoint import load_model, save_model
 from audiocodec.cli import main
 from audiocodec.errors import ConfigError
@@ -28,7 +29,8 @@ def recipe() -> dict:
     """The recipe of the VP speech model, but tiny."""
     whole = yaml.safe_load((ROOT / "recipes" / "free_speech_vp.yaml").read_text())
     model = {"stem_width": 16, "frame_width": 16, "encoder_units": [1, 1], "decoder_units": [1, 1]}
-    model |= {"envelope_dims": 8, "shape_dims": 4, "level_scale": [1, 1, 0.25], "level_settings": [16, 64]}
+    model |= {"envelope_dims": 8, "shape_dims": 4, "level_scale": [1, 1, 0.25, 0]}
+    model |= {"level_offset": [0, 0, 0, 64], "level_settings": [16, 64]}
     model["bottleneck"] = whole["model"]["bottleneck"] | {"groups": 3, "codebook_size": 64}
     changes = {
         "model": {**whole["model"], **model},
@@ -81,7 +83,8 @@ def latent_error(folder: Path, size: int, wave: np.ndarray) -> float:
     net = load_model(folder)[0]
     latents = latents_of(net, [wave], size)[None]
     levels = torch.tensor([net.config.levels(size)])
-    return float((net.bottleneck.from_indices(net.bottleneck.indices(latents, levels), levels) - latents).norm())
+    vectors = vector_part(net.bottleneck)
+    return float((vectors.from_indices(vectors.indices(latents, levels), levels) - latents).norm())
 
 
 def test_trained_then_compiled_a_model_encodes_and_decodes_at_each_size(place, compiled, monkeypatch, capsys):
@@ -95,7 +98,7 @@ def test_trained_then_compiled_a_model_encodes_and_decodes_at_each_size(place, c
         sizes.append(Path(f"{size}.vpc").stat().st_size)
     assert sizes[0] < sizes[1]
     codec = load("made")
-    assert [rate.levels for rate in codec.rates] == [(16, 16, 4), (64, 64, 16)]
+    assert [rate.levels for rate in codec.rates] == [(16, 16, 4, 64), (64, 64, 16, 64)]
     assert codec.choose_rate(bitrate_kbps=codec.rates[0].expected_bps / 1000).base_levels == 16
     assert main(["encode", "in.wav", "no.vpc", "--model", "run/model"]) == 5
     assert "audiocodec codebook" in capsys.readouterr().err
@@ -111,8 +114,8 @@ def test_the_network_is_untouched_and_a_finished_model_takes_other_sizes(place, 
     weights = [load_model(folder)[0].state_dict() for folder in (place / "run/model", compiled, again)]
     for name in (name for name in weights[0] if not name.startswith("bottleneck.")):
         assert all(torch.equal(weights[0][name], other[name]) for other in weights[1:])
-    assert sorted(n for n in weights[2] if n.startswith("bottleneck.")) == ["bottleneck.codebook_32",
-                                                                            "bottleneck.codebook_8"]  # fmt: skip
+    assert sorted(n for n in weights[2] if n.startswith("bottleneck.")) == ["bottleneck.learnt.codebook_32",
+                                                                            "bottleneck.learnt.codebook_8"]  # fmt: skip
     once_more = compile_codebooks(compiled, place / "same", [32], [place / "speech"], minutes=2,
                                   fit=FitSettings(steps=5))  # fmt: skip
     assert once_more.fingerprint == made.fingerprint

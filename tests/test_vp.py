@@ -215,7 +215,7 @@ def test_network_trains_with_vp_and_its_latents_reach_the_queue():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"pitch": True}, "pitch: false"),
+        ({"pitch": True}, "has 3 groups"),
         ({"shape_dims": 3}, "cannot be split into 2 equal groups"),
         ({"level_scale": (1.0,)}, "has 2 groups"),
         ({"max_levels": 16}, "max_levels is 16"),

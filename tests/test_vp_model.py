@@ -18,6 +18,7 @@ from audiocodec.describe import describe_model
 from audiocodec.errors import ModelError, UsageError
 from audiocodec.nn.model import CodecNet
 from audiocodec.train.network import load_network
+from audiocodec.train.regroup import regrouped
 
 SIZES = (16, 4096)
 VP = VpConfig(groups=2, codebook_size=32, push_fraction=0.5)
@@ -51,9 +52,14 @@ def test_a_run_starts_from_any_model_whose_encoder_and_decoder_fit(tmp_path, fin
     save_model(tmp_path / "finished", finished, finished.config)
     scalar = network(config(FspConfig()), seed=2)
     save_model(tmp_path / "fsp", scalar, scalar.config)
-    for folder, source in (("finished", finished), ("fsp", scalar), ("queue", trained)):
+    dealt = regrouped(scalar.state_dict(), scalar.config, config())
+    for folder, wanted in (
+        ("finished", finished.state_dict()),
+        ("fsp", dealt),
+        ("queue", trained.state_dict()),
+    ):
         net = load_network(tmp_path / folder, config())
-        wanted, got = source.state_dict(), net.state_dict()
+        got = net.state_dict()
         assert all(torch.equal(wanted[name], got[name]) for name in got if not name.startswith("bottleneck."))
         assert bool(net.bottleneck.queues[0].waiting + len(net.bottleneck.queues[0])) == (folder == "queue")
         assert all(p.requires_grad for p in net.decoder.stem_units.parameters())

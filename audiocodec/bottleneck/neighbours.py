@@ -6,10 +6,10 @@ points at 1024 words in 8 dimensions. Its authors take all distances and ``topk`
 - :func:`kth_distances` is exact: all distances and a partial selection, a block at a time in constant memory. It is
   the reference, and what runs on a GPU.
 - :class:`NeighbourIndex` (on the CPU) sorts the points into the leaves of a k-d tree, compares a query with the points
-  of the nearest leaves only, and selects by minima of eights first. It looks at some ``8 * leaves**(1/3)`` leaves,
-  which finds nearly all neighbours: the distance comes out too large by about 0.2 % on average, where the order
-  statistic's own deviation is ``1 / (d * sqrt(m))``: 1.1 % at m = 128, d = 8. ``benchmarks/neighbours.py`` measures
-  speed and deviation.
+  of the nearest leaves only, and selects by minima of eights first. It looks at some ``8 * leaves**(1/3)`` leaves, or
+  at eight for each dimension where that is less, which finds nearly all neighbours: the distance comes out too large
+  by about 0.2 % on average, where the order statistic's own deviation is ``1 / (d * sqrt(m))``: 1.1 % at m = 128,
+  d = 8. ``benchmarks/neighbours.py`` measures speed and deviation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 # Bounds of temporary memory: elements of one block of distances.
 _BLOCK_ELEMENTS = 4_000_000
 _FOLD = 8
-_QUERIES = 128
+_QUERIES = 512
 _FAR = 1e30
 
 
@@ -76,7 +76,7 @@ class NeighbourIndex:
         self._leaves = list(self._members)
         fewest = real.sum(dim=1).sort().values.cumsum(dim=0)  # in the emptiest leaves
         needed = int((fewest < neighbours).sum()) + 1
-        self.probes = min(self.leaves, max(probes or round(8 * self.leaves ** (1 / 3)), needed))
+        self.probes = min(self.leaves, max(probes or round(8 * min(points.shape[1], self.leaves ** (1 / 3))), needed))
 
     def kth_distances(self, queries: Tensor, ks: Sequence[int]) -> Tensor:
         """Distances from ``queries [n, d]`` to the k-th nearest point found, for each k: ``[n, len(ks)]``.

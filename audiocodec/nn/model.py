@@ -34,7 +34,7 @@ class CodecNet(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(config)
-        self.bottleneck = build_bottleneck(config.bottleneck, config.dims)
+        self.bottleneck = build_bottleneck(config.bottleneck, config.dims, config.pitch)
         self.decoder = Decoder(config)
         # In float64, as ModelConfig.levels: training and inference must agree at every half.
         line = torch.tensor([config.level_scale, config.offsets], dtype=torch.float64)

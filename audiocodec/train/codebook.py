@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.bitstream.fit import FitSettings
-from audiocodec.bottleneck import VP
+from audiocodec.bottleneck import Pitched, vector_part
 from audiocodec.bottleneck.kmeans import kmeans
 from audiocodec.checkpoint import CONFIG, fingerprint, load_model, save_model
 from audiocodec.config import ModelConfig, parse
@@ -77,15 +77,17 @@ def compile_codebooks(
     """
     check_target(model, target, force)
     net, files = load_model(model)
-    if not isinstance(net.bottleneck, VP):
+    vectors = vector_part(net.bottleneck)
+    if vectors is None:
         raise ModelError(f"{model} was not trained by vector perturbation; only such a network takes new codebooks")
     config = config_for(files.config, sizes)
     corpus = Corpus.open(list(data), rate=config.sample_rate, cache=cache)
     held, excerpts = split_excerpts(draw_recordings(corpus, 60.0 * minutes, seed), config.sample_rate)
-    words = {size: torch.zeros(len(config.level_scale), size, net.bottleneck.dims) for size in _alphabets(config)}
+    words = {size: torch.zeros(vectors.config.groups, size, vectors.dims) for size in config.codebook_sizes}
     for base in config.level_settings:
         make_words(net, config, base, excerpts, words, seed, tell)
-    net.bottleneck = net.bottleneck.finished(words)
+    finished = vectors.finished(words)
+    net.bottleneck = Pitched(finished) if config.pitch else finished
 
     def finish(made: Path) -> dict[str, Any]:
         save_model(made, net, config)
@@ -125,12 +127,8 @@ def config_for(config: ModelConfig, sizes: Sequence[int]) -> ModelConfig:
     data = config.model_dump()
     data.update(level_settings=settings, max_levels=max(config.max_levels, *settings))
     data["bottleneck"].update(codebooks=(), queue=True)  # to ask which alphabets there will be
-    data["bottleneck"].update(codebooks=_alphabets(parse(ModelConfig, data, "--size")), queue=False)
+    data["bottleneck"].update(codebooks=parse(ModelConfig, data, "--size").codebook_sizes, queue=False)
     return parse(ModelConfig, data, "--size")
-
-
-def _alphabets(config: ModelConfig) -> tuple[int, ...]:
-    return tuple(sorted({size for base in config.level_settings for size in config.levels(base)} - {1}))
 
 
 def make_words(
@@ -146,7 +144,8 @@ def make_words(
 
     The encoder is told the setting, so that each has latents of its own. Raises DataError: fewer latents than words.
     """
-    levels, most = config.levels(base), max(config.levels(base))
+    levels = config.levels(base)[: len(next(iter(words.values())))]
+    most = max(levels)
     frames = len(excerpts[0]) // config.hop_samples
     wanted = max(_LEAST_EXCERPTS, math.ceil(POINTS_PER_WORD * most / frames))
     chosen = [excerpts[i] for i in np.unique(np.linspace(0, len(excerpts) - 1, wanted).astype(int))]
@@ -164,13 +163,13 @@ def make_words(
 
 @torch.inference_mode()
 def latents_of(net: CodecNet, excerpts: Sequence[Recording], base: int) -> Tensor:
-    """Latents of excerpts of equal length at a level setting: ``[excerpts * frames, dims]``."""
+    """Latents of excerpts of equal length at a level setting, without the pitch: ``[excerpts * frames, dims]``."""
     samples = len(excerpts[0]) // net.config.hop_samples * net.config.hop_samples
     parts = []
     for start in range(0, len(excerpts), _BATCH_ROWS):
         waves = torch.from_numpy(np.stack(excerpts[start : start + _BATCH_ROWS])[:, :samples])
         detail = torch.full((len(waves),), float(base)).log2()
-        parts.append(net.encoder(waves, detail).flatten(0, 1))
+        parts.append(net.encoder(waves, detail)[..., : net.config.dims - net.config.pitch].flatten(0, 1))
     return torch.cat(parts)
 
 

@@ -14,6 +14,7 @@ from audiocodec.config import ModelConfig
 from audiocodec.errors import ModelError, OutputError
 from audiocodec.nn.initialise import initialise_linear_path
 from audiocodec.nn.model import CodecNet
+from audiocodec.train.regroup import can_regroup, regrouped
 
 # Long enough that the silence before a crop's first sample weighs little.
 INITIAL_SECONDS = 2
@@ -45,13 +46,14 @@ def load_network(folder: Path, config: ModelConfig) -> CodecNet:
 
     What the bottleneck keeps (queues of latents, codebooks, tables) comes along where all of it fits, and is left out
     where any does not: VP may start from a finished model, which has codebooks and no queue, or from a network that was
-    trained with another bottleneck.
+    trained with another bottleneck. Scalar latents are dealt to the groups of VP (``regroup.py``).
 
     Raises:
         ModelError: encoder or decoder are of another shape.
     """
     net = CodecNet(config)
-    weights, fresh = load_model(folder)[0].state_dict(), net.state_dict()
+    trained, files = load_model(folder)
+    weights, fresh = trained.state_dict(), net.state_dict()
     kept = {name for name in {*weights, *fresh} if name.startswith("bottleneck.")}
     # All or nothing: the write position of one queue means nothing to another.
     if not _same_shapes(weights, fresh, kept):
@@ -59,7 +61,7 @@ def load_network(folder: Path, config: ModelConfig) -> CodecNet:
         weights |= {name: value for name, value in fresh.items() if name in kept}
     if not _same_shapes(weights, fresh, {*weights, *fresh}):
         raise ModelError(f"the weights in {folder} are of another shape than the recipe's model; make the two agree")
-    net.load_state_dict(weights)
+    net.load_state_dict(regrouped(weights, files.config, config) if can_regroup(files.config, config) else weights)
     return net
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audiocodec.bottleneck import VP
+from audiocodec.bottleneck import vector_part
 from audiocodec.nn.model import CodecNet
 from audiocodec.train.validate import Clip
 
@@ -25,6 +25,7 @@ def token_use(net: CodecNet, clips: Sequence[Clip], counts: Sequence[int]) -> di
     """
     values: dict[str, float] = {}
     device = next(net.parameters()).device
+    vectors, learnt = vector_part(net.bottleneck), net.config.dims - net.config.pitch
     for count in counts:
         sizes = net.config.levels(count)
         levels = torch.tensor([sizes], device=device)
@@ -34,8 +35,8 @@ def token_use(net: CodecNet, clips: Sequence[Clip], counts: Sequence[int]) -> di
             wave = torch.from_numpy(clip[: len(clip) // net.config.hop_samples * net.config.hop_samples]).to(device)
             latents = net.encoder(wave[None], detail).float()
             seen.append(net.bottleneck.indices(latents, levels)[0].cpu().numpy())
-            if isinstance(net.bottleneck, VP):
-                accepted += net.bottleneck.acceptance(latents, levels)
+            if vectors is not None:
+                accepted += vectors.acceptance(latents[..., :learnt], levels)
         entropies = entropies_of(np.concatenate(seen), sizes)
         present = [(bits, size) for bits, size in zip(entropies, sizes, strict=True) if size > 1]
         values[f"bits@{count}"] = float(sum(entropies))
