@@ -70,7 +70,7 @@ def test_levels_are_the_papers_and_all_else_is_one(paper):
         levels = model.levels(model.level_settings[0])
         scalar = job.method.startswith(("fsp", "fsq", "tokenbridge"))
         assert levels == (LEVELS[job.codes] if scalar else (job.codes,))
-        assert model.dims == len(LEVELS[job.codes])
+        assert model.dims == (len(LEVELS[job.codes]) if scalar else paper.jobs.load_methods().vector_dims)
         assert model.frame_rate == pytest.approx(166.67, abs=0.01)
         assert job.recipe.adversarial.weight == 0.0
         same = {"stem_width", "frame_width", "encoder_units", "decoder_units", "stem_hop", "linear_path"}
