@@ -21,6 +21,7 @@ from audiocodec.errors import ConfigError
 from audiocodec.nn.model import CodecNet
 from audiocodec.train.codebook import compile_codebooks, config_for, in_order, latents_of
 from audiocodec.train.loop import train_from_recipe
+from audiocodec.train.ship import ship
 
 QUICK = ["--fit-seconds", "1", "--minutes", "2"]
 
@@ -180,3 +181,20 @@ def test_neighbouring_code_words_are_alike():
     words = in_order(points[:50], points)
     assert bool((words[1:, 1] >= words[:-1, 1] - 0.3).all())
     assert torch.equal(words.sort(dim=0).values, points[:50].sort(dim=0).values)
+
+
+def test_shipping_makes_codebooks_enters_the_index_and_keeps_the_card(place, compiled):
+    shelf = place / "shelf"
+    (shelf / "vp").mkdir(parents=True)
+    (shelf / "vp" / "CARD.md").write_text("what it is")
+    run = place / "run" / "model"
+    ship(run, shelf / "vp", place / "speech", minutes=2.0, fit_seconds=1.0, settings="16,32", description="words")
+    assert (shelf / "vp" / "CARD.md").read_text() == "what it is"
+    codec = load(shelf / "vp")
+    assert [rate.base_levels for rate in codec.rates] == [16, 32]
+    index = json.loads((shelf / "index.json").read_text())
+    assert index["models"] == [{"name": "vp", "fingerprint": codec.fingerprint.hex(), "description": "words"}]
+    assert (shelf / "vp" / "weights.safetensors").stat().st_size < 0.7 * (
+        compiled / "weights.safetensors"
+    ).stat().st_size
+    assert [path.name for path in shelf.iterdir() if path.name.startswith(".")] == []

@@ -61,6 +61,7 @@ def compile_codebooks(
     force: bool = False,
     cache: Path | None = None,
     fit: FitSettings | None = None,
+    half: bool = False,
     tell: Tell = lambda _: None,
 ) -> Compiled:
     """A new model folder ``target``: the network of ``model`` with codebooks of ``sizes`` words made from ``data``.
@@ -68,7 +69,7 @@ def compile_codebooks(
     ``sizes`` become the model's level settings, which ``--levels`` and ``--bitrate`` choose among; where
     ``level_scale`` gives groups unequal parts, they are the sizes of groups of scale 1. ``minutes`` of audio are drawn
     from ``data`` by ``seed``; a tenth of it tells rates and makes no codebook. ``cache`` keeps decoded samples.
-    ``target`` appears whole or not at all.
+    ``half`` stores network and words in half precision. ``target`` appears whole or not at all.
 
     Raises:
         ModelError: ``model`` is missing, damaged, or has no vector perturbation.
@@ -90,7 +91,7 @@ def compile_codebooks(
     net.bottleneck = Pitched(finished) if config.pitch else finished
 
     def finish(made: Path) -> dict[str, Any]:
-        save_model(made, net, config)
+        save_model(made, net, config, half=half)
         return measure_excerpts(made, held[: _TABLE_EXCERPTS // 10], excerpts[:_TABLE_EXCERPTS], fit, tell)
 
     rates = _put(target, finish)

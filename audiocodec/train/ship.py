@@ -1,20 +1,26 @@
 """From a training run to a model that ships: half-precision weights, entropy tables, rates, and the index.
 
 python -m audiocodec.train.ship runs/free-speech-16k/model pretrained/speech-16k --data data/free_speech
+
+A network that was trained by vector perturbation gets its codebooks on the way, one size for each setting.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from audiocodec.bitstream.fit import FitSettings
+from audiocodec.bottleneck import vector_part
 from audiocodec.checkpoint import fingerprint, load_model, save_model, write_atomically
 from audiocodec.config import ModelConfig, parse
 from audiocodec.errors import AudiocodecError
+from audiocodec.train.codebook import compile_codebooks
 from audiocodec.train.measure import draw_recordings, measure_rates
 from audiocodec.train.shards import Corpus
 
@@ -32,14 +38,16 @@ def ship(
     """Copy weights, fit tables, measure rates, and enter the model in the index."""
     net, files = load_model(source)
     config = files.config
+    fit = FitSettings(steps=1_000_000, seconds=fit_seconds)
     if settings:  # any count will do: the network was trained on a range of them, and is told which
         changed = config.model_dump() | {"level_settings": settings.split(",")}
         config = parse(ModelConfig, changed, "--settings")
-    save_model(target, net, config, half=True)
-    corpus = Corpus.open([data], rate=config.sample_rate, cache=cache)
-    recordings = draw_recordings(corpus, minutes * 60)
-    fit = FitSettings(steps=1_000_000, seconds=fit_seconds)
-    rates = measure_rates(target, recordings, fit, lambda line: print(line, flush=True))
+    if vector_part(net.bottleneck) is not None:
+        rates = _with_codebooks(source, target, config.level_settings, data, cache, minutes, fit)
+    else:
+        save_model(target, net, config, half=True)
+        corpus = Corpus.open([data], rate=config.sample_rate, cache=cache)
+        rates = measure_rates(target, draw_recordings(corpus, minutes * 60), fit, _tell)
     for levels, row in rates.items():
         kbps = {name: value / 1000 for name, value in row.items()}
         print(
@@ -47,6 +55,31 @@ def ship(
             f"  (mean {kbps['mean_file_bps']:.2f}, raw {kbps['mean_raw_file_bps']:.2f})"
         )
     enter(target, description)
+
+
+def _with_codebooks(
+    source: Path,
+    target: Path,
+    sizes: tuple[int, ...],
+    data: Path,
+    cache: Path | None,
+    minutes: float,
+    fit: FitSettings,
+) -> dict[str, Any]:
+    """Compile beside ``target``, then let the model's files take their places in it: its card stays."""
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as place:
+        new = Path(place) / "new"
+        made = compile_codebooks(
+            source, new, sizes, [data], minutes=minutes, cache=cache, fit=fit, half=True, tell=_tell
+        )
+        for file in new.iterdir():
+            os.replace(file, target / file.name)
+    return made.rates
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
 
 
 def enter(folder: Path, description: str = "") -> None:
