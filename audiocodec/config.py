@@ -148,6 +148,9 @@ class VpConfig(Strict):
     neighbours: int = Field(8, ge=1, description="k of the density estimate")
     eta: float = Field(1.1, gt=0, le=4, description="radius over the M-th neighbour's distance; see calibrate.py")
     accept: Literal["metropolis", "always"] = "metropolis"
+    quantise_probability: float = Field(
+        0.0, ge=0, le=1, description="share of vectors that the stored codebooks quantise instead: a last stage"
+    )
     search: Literal["index", "exact"] = Field("index", description="on the CPU; other devices search exactly")
     mean_weight: float = Field(0.1, ge=0)
     variance_weight: float = Field(0.07, ge=0)
@@ -156,6 +159,8 @@ class VpConfig(Strict):
     def _check(self) -> VpConfig:
         if any(not 2 <= size <= 65535 for size in self.codebooks) or len({*self.codebooks}) < len(self.codebooks):
             raise ValueError(f"codebooks must be different sizes from 2 to 65535, not {self.codebooks}")
+        if self.quantise_probability and not self.codebooks:
+            raise ValueError("quantise_probability needs codebooks: name their sizes, those of the model to start from")
         return self
 
 
@@ -273,7 +278,8 @@ class ModelConfig(Strict):
             sizes = {*self.codebook_sizes}
             if self.max_levels < max(self.level_settings):
                 raise ValueError(f"max_levels is {self.max_levels}, less than the largest of level_settings")
-            if not self.bottleneck.queue and (odd := sizes - {*self.bottleneck.codebooks}):
+            complete = not self.bottleneck.queue or self.bottleneck.quantise_probability > 0
+            if complete and (odd := sizes - {*self.bottleneck.codebooks}):
                 raise ValueError(f"level_settings ask for a codebook of {min(odd)} words, which is not in codebooks")
         return self
 

@@ -9,7 +9,9 @@ from conftest import tiny_config
 from audiocodec.bottleneck import FSP, Pitched, vector_part
 from audiocodec.checkpoint import save_model
 from audiocodec.config import FspConfig, ModelConfig, VpConfig
+from audiocodec.errors import ModelError
 from audiocodec.nn.model import CodecNet
+from audiocodec.train.codebook import config_for
 from audiocodec.train.network import load_network
 from audiocodec.train.regroup import importance, turning
 
@@ -120,3 +122,77 @@ def test_importance_is_the_mean_of_levels():
 def test_rotations_exist_for_any_size_of_group(dims):
     turn = turning(torch.linspace(1, 9, 2 * dims), 2)
     assert torch.allclose((turn @ turn.T).diagonal(), torch.ones(2 * dims), atol=1e-4)
+
+
+def with_codebooks(folder, **changes):
+    """A network that quantises half of its vectors, begun from a finished one in ``folder``."""
+    settings = {
+        "groups": 2,
+        "codebook_size": 64,
+        "push_fraction": 1.0,
+        "codebooks": (16, 64),
+        "quantise_probability": 0.5,
+    }
+    return load_network(folder, vp_config(bottleneck=VpConfig(**{**settings, **changes})))
+
+
+@pytest.fixture
+def finished(tmp_path):
+    net = CodecNet(vp_config())
+    vectors = vector_part(net.bottleneck)
+    words = {size: torch.randn(2, size, 4, generator=torch.Generator().manual_seed(size)) for size in (16, 64)}
+    net.bottleneck = Pitched(vectors.finished(words))
+    config = config_for(net.config, [16, 64])
+    save_model(tmp_path / "finished", net, config)
+    return tmp_path / "finished"
+
+
+def test_a_last_stage_quantises_a_share_of_the_vectors_and_moves_the_others(finished):
+    net = with_codebooks(finished)
+    vectors = vector_part(net.bottleneck).train()
+    assert len(vectors.codebooks) == 2
+    for _ in range(2):
+        vectors.undisturbed(torch.randn(1, 5000, 8))
+    latents = torch.randn(2, 4000, 8)
+    levels = torch.tensor([[16, 16], [64, 64]])
+    seen = vectors(latents, levels)
+    words = vectors.from_indices(vectors.indices(latents, levels), levels)
+    quantised = torch.isclose(seen, words, atol=1e-5).all(dim=-1)
+    assert 0.46 < quantised.float().mean() < 0.54
+    others = seen[~quantised] - latents[~quantised]
+    assert (others != 0).any()
+    # All groups of a vector alike: no vector has one group at its word and the other moved.
+    each = torch.isclose(seen, words, atol=1e-5).unflatten(-1, (2, 4)).all(dim=-1)
+    assert (each[..., 0] == each[..., 1]).float().mean() > 0.999
+
+
+def test_all_vectors_quantised_needs_no_queue_to_be_full(finished):
+    net = with_codebooks(finished, quantise_probability=1.0)
+    vectors = vector_part(net.bottleneck).train()
+    latents = torch.randn(1, 50, 8, requires_grad=True)
+    levels = torch.tensor([[64, 64]])
+    seen = vectors(latents, levels)
+    assert torch.allclose(seen, vectors.from_indices(vectors.indices(latents, levels), levels), atol=1e-5)
+    seen.sum().backward()
+    assert torch.equal(latents.grad, torch.ones(1, 50, 8))
+
+
+def test_the_last_stage_says_what_it_needs(finished, tmp_path):
+    with pytest.raises(ValueError, match="name their sizes"):
+        VpConfig(quantise_probability=0.5)
+    with pytest.raises(ValueError, match="codebook of 64 words"):
+        vp_config(bottleneck=VpConfig(groups=2, codebooks=(16,), quantise_probability=0.5))
+    unfinished = CodecNet(vp_config())
+    save_model(tmp_path / "unfinished", unfinished, unfinished.config)
+    with pytest.raises(ModelError, match="needs codebooks of 16, 64 words"):
+        with_codebooks(tmp_path / "unfinished")
+
+
+def test_a_finished_model_of_the_last_stage_is_like_any_other(finished):
+    net = with_codebooks(finished)
+    config = config_for(net.config, [32])
+    assert isinstance(config.bottleneck, VpConfig)
+    assert config.bottleneck.quantise_probability == 0
+    assert config.bottleneck.codebooks == (32,)
+    made = vector_part(net.bottleneck).finished({32: torch.randn(2, 32, 4)})
+    assert made.config.quantise_probability == 0

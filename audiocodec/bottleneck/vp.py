@@ -31,6 +31,9 @@ class VP(Bottleneck):
     ``levels [batch, groups]`` are codebook sizes. Where an example's size K is not ``codebook_size``, its ball has the
     volume that K words would leave: the radius is multiplied by ``(codebook_size / K) ** (1 / d)``.
 
+    With ``quantise_probability`` above 0 (0 in the paper) so many vectors are quantised by the stored codebooks
+    instead, as FSP does: a last stage of training, whose decoder meets the words that it will decode.
+
     Until the queue holds ``neighbours`` latents, all pass as they are. While it fills with n of ``codebook_size * M``,
     the radius is of n / codebook_size neighbours instead of M, at least k, scaled to the same share of the latents:
     cells have their size from the start. Batches may be of any size: what enters the queue is ``push_fraction`` of
@@ -66,7 +69,8 @@ class VP(Bottleneck):
         """
         with torch.autocast(latents.device.type, enabled=False):
             latents = latents.float()
-            parts = [self._disturbed(g, part, levels[:, g]) for g, part in enumerate(self._split(latents))]
+            quantised = self._drawn(latents)
+            parts = [self._disturbed(g, part, levels[:, g], quantised) for g, part in enumerate(self._split(latents))]
             if self.training and self.queues:
                 self._remember(latents.detach())
             return torch.cat(parts, dim=-1)
@@ -164,7 +168,8 @@ class VP(Bottleneck):
     def finished(self, codebooks: dict[int, Tensor]) -> VP:
         """A bottleneck for inference with these codebooks, ``[groups, K, dims]`` by K, and no queue."""
         sizes = tuple(sorted(codebooks))
-        made = VP(self.config.model_copy(update={"codebooks": sizes, "queue": False}), self.dims * self.config.groups)
+        changes = {"codebooks": sizes, "queue": False, "quantise_probability": 0.0}
+        made = VP(self.config.model_copy(update=changes), self.dims * self.config.groups)
         for size in sizes:
             made.get_buffer(f"codebook_{size}").copy_(codebooks[size])
         return made.train(self.training)
@@ -179,14 +184,34 @@ class VP(Bottleneck):
         assert isinstance(queue, LatentQueue)
         return queue
 
-    def _disturbed(self, group: int, latents: Tensor, levels: Tensor) -> Tensor:
+    def _drawn(self, latents: Tensor) -> Tensor | None:
+        """Which vectors ``[batch, frames]`` the stored codebooks quantise, in all groups alike; None for none."""
+        share = self.config.quantise_probability
+        return torch.rand(latents.shape[:2], device=latents.device) < share if share else None
+
+    def _disturbed(self, group: int, latents: Tensor, levels: Tensor, quantised: Tensor | None) -> Tensor:
         present = (levels > 1).nonzero().flatten()
         moved = torch.zeros_like(latents)
         if len(present):
             rows = latents.detach()[present]
             sizes = levels[present].repeat_interleave(latents.shape[1])
-            moved[present] = self.moves(group, rows.flatten(0, 1), sizes).moved.view_as(rows)
+            if quantised is None:
+                moved[present] = self.moves(group, rows.flatten(0, 1), sizes).moved.view_as(rows)
+            else:
+                mask = quantised[present].flatten()
+                moved[present] = self._mixed(group, rows.flatten(0, 1), sizes, mask).view_as(rows)
         return (latents + (moved - latents.detach())) * (levels > 1)[:, None, None]
+
+    @torch.compiler.disable
+    def _mixed(self, group: int, latents: Tensor, sizes: Tensor, quantised: Tensor) -> Tensor:
+        """``latents [n, dims]`` with those that ``quantised [n]`` marks at their code words, and the others moved."""
+        out = latents.clone()
+        out[~quantised] = self.moves(group, latents[~quantised], sizes[~quantised]).moved
+        for size in sizes.unique().tolist():
+            marked = quantised & (sizes == size)
+            words = self.get_buffer(f"codebook_{size}")[group]
+            out[marked] = words[nearest(latents[marked], words)[0]]
+        return out
 
     @torch.compiler.disable
     def _remember(self, latents: Tensor) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiocodec.bottleneck import vector_part
 from audiocodec.checkpoint import load_model, save_model
 from audiocodec.config import ModelConfig
 from audiocodec.errors import ModelError, OutputError
@@ -35,6 +36,7 @@ def reconstruct(net: CodecNet, wave: Tensor, base_levels: Tensor) -> Tensor:
 def new_network(config: ModelConfig, crops: Callable[[int, int], Tensor], minutes: float) -> CodecNet:
     """A fresh network; ``minutes`` of real audio, ``crops(count, samples)``, give the linear path its values."""
     net = CodecNet(config)
+    _check_codebooks(net, Path("a new network"))
     if config.linear_path:
         count = max(1, round(60.0 * minutes / INITIAL_SECONDS))
         initialise_linear_path(net, crops(count, INITIAL_SECONDS * config.sample_rate))
@@ -44,25 +46,41 @@ def new_network(config: ModelConfig, crops: Callable[[int, int], Tensor], minute
 def load_network(folder: Path, config: ModelConfig) -> CodecNet:
     """A network of ``config`` that starts from the weights of a saved model.
 
-    What the bottleneck keeps (queues of latents, codebooks, tables) comes along where all of it fits, and is left out
-    where any does not: VP may start from a finished model, which has codebooks and no queue, or from a network that was
-    trained with another bottleneck. Scalar latents are dealt to the groups of VP (``regroup.py``).
+    What the bottleneck keeps comes along where all of it fits, and is left out where any does not, the queues of
+    latents by themselves and the rest (codebooks, tables) by itself: VP may start from a finished model, which has
+    codebooks and no queue, or from a network that was trained with another bottleneck. Scalar latents are dealt to
+    the groups of VP (``regroup.py``).
 
     Raises:
-        ModelError: encoder or decoder are of another shape.
+        ModelError: encoder or decoder are of another shape, or codebooks that training needs are not there.
     """
     net = CodecNet(config)
     trained, files = load_model(folder)
     weights, fresh = trained.state_dict(), net.state_dict()
-    kept = {name for name in {*weights, *fresh} if name.startswith("bottleneck.")}
+    bottleneck = {name for name in {*weights, *fresh} if name.startswith("bottleneck.")}
+    queues = {name for name in bottleneck if ".queues." in name}
     # All or nothing: the write position of one queue means nothing to another.
-    if not _same_shapes(weights, fresh, kept):
-        weights = {name: value for name, value in weights.items() if name not in kept}
-        weights |= {name: value for name, value in fresh.items() if name in kept}
+    for kept in (queues, bottleneck - queues):
+        if not _same_shapes(weights, fresh, kept):
+            weights = {name: value for name, value in weights.items() if name not in kept}
+            weights |= {name: value for name, value in fresh.items() if name in kept}
     if not _same_shapes(weights, fresh, {*weights, *fresh}):
         raise ModelError(f"the weights in {folder} are of another shape than the recipe's model; make the two agree")
     net.load_state_dict(regrouped(weights, files.config, config) if can_regroup(files.config, config) else weights)
+    _check_codebooks(net, folder)
     return net
+
+
+def _check_codebooks(net: CodecNet, folder: Path) -> None:
+    vectors = vector_part(net.bottleneck)
+    if vectors is None or not vectors.config.quantise_probability:
+        return
+    if not all(bool(words.any()) for words in vectors.codebooks.values()):
+        sizes = ", ".join(str(size) for size in vectors.config.codebooks)
+        raise ModelError(
+            f"quantise_probability needs codebooks of {sizes} words, all of which the model it starts from must have, and "
+            f"{folder} has not; make them with 'audiocodec codebook'"
+        )
 
 
 def _same_shapes(one: Mapping[str, Tensor], other: Mapping[str, Tensor], names: set[str]) -> bool:
