@@ -78,8 +78,8 @@ def _check_codebooks(net: CodecNet, folder: Path) -> None:
     if not all(bool(words.any()) for words in vectors.codebooks.values()):
         sizes = ", ".join(str(size) for size in vectors.config.codebooks)
         raise ModelError(
-            f"quantise_probability needs codebooks of {sizes} words, all of which the model it starts from must have, and "
-            f"{folder} has not; make them with 'audiocodec codebook'"
+            f"quantise_probability needs codebooks of {sizes} words, all of which the model that training starts from "
+            f"must have, and {folder} has not; make them with 'audiocodec codebook'"
         )
 
 
