@@ -127,9 +127,8 @@ def config_for(config: ModelConfig, sizes: Sequence[int]) -> ModelConfig:
     settings = tuple(sorted({*sizes}))
     data = config.model_dump()
     data.update(level_settings=settings, max_levels=max(config.max_levels, *settings))
-    data["bottleneck"].update(
-        codebooks=(), queue=True, quantise_probability=0.0
-    )  # to ask which alphabets there will be
+    # To ask which alphabets there will be.
+    data["bottleneck"].update(codebooks=(), queue=True, quantise_probability=0.0)
     data["bottleneck"].update(codebooks=parse(ModelConfig, data, "--size").codebook_sizes, queue=False)
     return parse(ModelConfig, data, "--size")
 
