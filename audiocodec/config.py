@@ -245,8 +245,12 @@ class ModelConfig(Strict):
     @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Sizes of the codebooks that the level settings of a VP model ask for, smallest first."""
+        return self.codebook_sizes_at(self.level_settings)
+
+    def codebook_sizes_at(self, bases: Sequence[int]) -> tuple[int, ...]:
+        """Sizes of the codebooks that a VP model needs at base level counts ``bases``, smallest first."""
         groups = self.bottleneck.groups if isinstance(self.bottleneck, VpConfig) else 0
-        return tuple(sorted({size for base in self.level_settings for size in self.levels(base)[:groups]} - {1}))
+        return tuple(sorted({size for base in bases for size in self.levels(base)[:groups]} - {1}))
 
     @property
     def offsets(self) -> tuple[float, ...]:
@@ -273,7 +277,8 @@ class ModelConfig(Strict):
             learnt = self.dims - self.pitch
             if learnt % self.bottleneck.groups:
                 raise ValueError(f"{learnt} dimensions cannot be split into {self.bottleneck.groups} equal groups")
-            if len(self.level_scale) != self.tokens or len(self.offsets) != self.tokens:
+            fitting = len(self.level_scale) == len(self.offsets) == self.tokens
+            if not fitting or not self.level_settings:
                 return self  # the next check says so
             sizes = {*self.codebook_sizes}
             if self.max_levels < max(self.level_settings):

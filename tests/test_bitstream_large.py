@@ -206,6 +206,18 @@ def test_the_loss_of_fitting_is_what_the_tables_cost(count: int, tolerance: floa
     assert loss / np.log(2) == pytest.approx(-np.log2(sizes[symbols]).mean(), abs=tolerance)
 
 
+def test_the_gradient_of_an_impossible_symbol_is_finite() -> None:
+    # The first symbol is of a small alphabet and has no probability at all in float32; the second is of a large one.
+    logits = np.zeros((17 * 17, 16), np.float32)
+    logits[:, :8] = -1e4
+    outputs = np.full((2, 2), 3.3, np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        loss, d_outputs, d_logits = _table_loss(logits, outputs, np.zeros(2, np.int64), np.array([16, 4096]), True)
+    assert np.isfinite(loss)
+    assert np.isfinite(d_outputs).all()
+    assert np.isfinite(d_logits).all()
+
+
 def skewed(levels: tuple[int, ...], frames: int, seed: int) -> np.ndarray:
     """Words as sorted by use, some much likelier than others, whose first group tells how far the others reach."""
     rng = np.random.default_rng(seed)

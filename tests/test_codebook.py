@@ -17,7 +17,7 @@ from audiocodec.bitstream.fit import FitSettings
 from audiocodec.bottleneck import vector_part
 from audiocodec.checkpoint import load_model, save_model
 from audiocodec.cli import main
-from audiocodec.errors import ConfigError
+from audiocodec.errors import ConfigError, DataError
 from audiocodec.nn.model import CodecNet
 from audiocodec.train.codebook import compile_codebooks, config_for, in_order, latents_of
 from audiocodec.train.loop import train_from_recipe
@@ -198,3 +198,18 @@ def test_shipping_makes_codebooks_enters_the_index_and_keeps_the_card(place, com
         compiled / "weights.safetensors"
     ).stat().st_size
     assert [path.name for path in shelf.iterdir() if path.name.startswith(".")] == []
+
+
+def test_shipping_takes_other_sizes_and_leaves_nothing_behind(place, compiled, monkeypatch):
+    target = place / "other" / "vp"
+    with pytest.raises(DataError, match="no usable audio"):
+        ship(compiled, target, place / "empty", settings="32")
+    with pytest.raises(ConfigError, match="--settings: '3x'"):
+        ship(compiled, target, place / "speech", settings="3x")
+    assert not target.exists()
+    target.mkdir()
+    (target / "entropy.safetensors").write_bytes(b"of the model that was here")
+    monkeypatch.setattr("audiocodec.train.measure.MAX_LEVELS", 1)  # alphabets too large for tables
+    ship(compiled, target, place / "speech", minutes=2.0, settings="32")  # a finished model, without that codebook
+    assert not (target / "entropy.safetensors").exists()
+    assert [rate.base_levels for rate in load(target).rates] == [32]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from conftest import tiny_config
 
 from audiocodec.bottleneck import FSP, Pitched, vector_part
-from audiocodec.checkpoint import save_model
-from audiocodec.config import FspConfig, ModelConfig, VpConfig
-from audiocodec.errors import ModelError
+from audiocodec.checkpoint import load_model, save_model
+from audiocodec.config import FspConfig, ModelConfig, VpConfig, parse
+from audiocodec.errors import ConfigError, ModelError
 from audiocodec.nn.model import CodecNet
 from audiocodec.train.codebook import config_for
 from audiocodec.train.network import load_network
+from audiocodec.train.recipe import Recipe
 from audiocodec.train.regroup import importance, turning
+from audiocodec.train.state import refuse_other_shape
 
 GROUPS = {
     "pitch": True,
@@ -87,7 +91,8 @@ def test_errors_that_are_alike_in_groups_are_in_proportion_to_a_scalar_cell():
     assert torch.allclose(error[:4] * stretch[:4] / error[0] / stretch[0], torch.ones(4), rtol=0.05)
 
 
-def test_a_scalar_network_goes_on_as_a_network_of_groups(tmp_path):
+@pytest.mark.parametrize("settings", [(16, 64), (64,)])
+def test_a_scalar_network_goes_on_as_a_network_of_groups(tmp_path, settings):
     torch.manual_seed(0)
     scale = (4.0, 2.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 3.0)
     old = tiny_config(pitch=True, envelope_dims=4, shape_dims=4, level_scale=scale, level_settings=(4, 8, 16))
@@ -96,11 +101,11 @@ def test_a_scalar_network_goes_on_as_a_network_of_groups(tmp_path):
         for parameter in scalar.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     save_model(tmp_path / "scalar", scalar, old)
-    groups = load_network(tmp_path / "scalar", vp_config(level_settings=(16, 64))).eval()
+    groups = load_network(tmp_path / "scalar", vp_config(level_settings=settings)).eval()
     wave = 0.1 * torch.randn(1, 40 * old.hop_samples)
     # The rates that stand for each other: those of about as many bits.
     bits = {base: sum(torch.tensor(old.levels(base)).log2().tolist()) for base in old.level_settings}
-    for base in (16, 64):
+    for base in settings:
         wanted = sum(torch.tensor(groups.config.levels(base)).log2().tolist())
         same = min(bits, key=lambda b: abs(bits[b] - wanted))
         with torch.no_grad():
@@ -124,7 +129,7 @@ def test_rotations_exist_for_any_size_of_group(dims):
     assert torch.allclose((turn @ turn.T).diagonal(), torch.ones(2 * dims), atol=1e-4)
 
 
-def with_codebooks(folder, **changes):
+def with_codebooks(folder, like=None, **changes):
     """A network that quantises half of its vectors, begun from a finished one in ``folder``."""
     settings = {
         "groups": 2,
@@ -133,7 +138,9 @@ def with_codebooks(folder, **changes):
         "codebooks": (16, 64),
         "quantise_probability": 0.5,
     }
-    return load_network(folder, vp_config(bottleneck=VpConfig(**{**settings, **changes})))
+    bottleneck = VpConfig(**{**settings, **changes})
+    like = like or vp_config()
+    return load_network(folder, ModelConfig.model_validate({**like.model_dump(), "bottleneck": bottleneck}))
 
 
 @pytest.fixture
@@ -164,6 +171,45 @@ def test_a_last_stage_quantises_a_share_of_the_vectors_and_moves_the_others(fini
     # All groups of a vector alike: no vector has one group at its word and the other moved.
     each = torch.isclose(seen, words, atol=1e-5).unflatten(-1, (2, 4)).all(dim=-1)
     assert (each[..., 0] == each[..., 1]).float().mean() > 0.999
+
+
+def test_the_last_stage_takes_the_codebooks_that_it_names_and_leaves_the_others(finished):
+    before = load_model(finished)[0].state_dict()
+    net = with_codebooks(finished, vp_config(level_settings=(64,)), codebooks=(64,))
+    assert torch.equal(net.state_dict()["bottleneck.learnt.codebook_64"], before["bottleneck.learnt.codebook_64"])
+    assert not any("codebook_16" in name for name in net.state_dict())
+
+
+def test_a_codebook_that_a_group_has_not_is_missed(finished, tmp_path):
+    net, files = load_model(finished)
+    net.bottleneck.learnt.codebook_16[1] = 0  # as where the level scale gave the second group no such size
+    save_model(tmp_path / "half", net, files.config)
+    with pytest.raises(ModelError, match="needs codebooks of 16 words, in every group"):
+        with_codebooks(tmp_path / "half")
+
+
+def test_level_counts_of_the_last_stage_have_codebooks():
+    model = vp_config(bottleneck=VpConfig(groups=2, codebooks=(16, 64), quantise_probability=0.5)).model_dump()
+    recipe = {"name": "x", "model": model, "data": {"train": "x"}, "schedule": {"steps": 1}}
+    assert parse(Recipe, {**recipe, "levels": {"counts": [64]}}, "recipe").level_counts == (64,)
+    with pytest.raises(ConfigError, match=r"levels\.counts ask for a codebook of 32 words"):
+        parse(Recipe, {**recipe, "levels": {"counts": [32, 64]}}, "recipe")
+
+
+def test_a_checkpoint_from_before_a_setting_was_there_is_gone_on_with(tmp_path):
+    model = vp_config().model_dump(mode="json")
+    now = {"model": model, "optimiser": {"kind": "adamw"}}
+    before = copy.deepcopy(now)
+    del before["model"]["bottleneck"]["quantise_probability"]
+    refuse_other_shape(tmp_path, before, now)
+    before["model"]["bottleneck"]["groups"] = 1
+    with pytest.raises(ConfigError, match=r"another model\.bottleneck"):
+        refuse_other_shape(tmp_path, before, now)
+
+
+def test_a_model_without_level_settings_is_told_so():
+    with pytest.raises(ValueError, match="at least one base level count"):
+        vp_config(level_settings=())
 
 
 def test_all_vectors_quantised_needs_no_queue_to_be_full(finished):

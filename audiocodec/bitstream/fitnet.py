@@ -142,7 +142,9 @@ def _table_loss(logits: F32, outputs: F32, symbols: Ints, counts: Ints, gradient
         return loss, outputs, logits
     joint /= likely[:, None] + np.float32(1e-12)
     if some_large:
-        density *= np.where(large, (density_part / likely)[:, None], 1)
+        # Those of large alphabets are never below the one count; others can be 0.
+        share = density_part / np.maximum(likely, np.float32(1 / TOTAL))
+        density *= np.where(large, share[:, None], 1)
     d_mixed = np.subtract(density, joint, out=density)
     d_mixed /= np.float32(len(rows))
     d_outputs = np.empty_like(outputs)

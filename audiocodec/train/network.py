@@ -46,10 +46,10 @@ def new_network(config: ModelConfig, crops: Callable[[int, int], Tensor], minute
 def load_network(folder: Path, config: ModelConfig) -> CodecNet:
     """A network of ``config`` that starts from the weights of a saved model.
 
-    What the bottleneck keeps comes along where all of it fits, and is left out where any does not, the queues of
-    latents by themselves and the rest (codebooks, tables) by itself: VP may start from a finished model, which has
-    codebooks and no queue, or from a network that was trained with another bottleneck. Scalar latents are dealt to
-    the groups of VP (``regroup.py``).
+    What the new bottleneck keeps comes along where all of it is there and fits, and is left out where any does not,
+    the queues of latents by themselves and the rest (codebooks, tables) by itself: VP may start from a finished model,
+    which has codebooks and no queue, or from a network that was trained with another bottleneck. Scalar latents are
+    dealt to the groups of VP (``regroup.py``).
 
     Raises:
         ModelError: encoder or decoder are of another shape, or codebooks that training needs are not there.
@@ -61,9 +61,10 @@ def load_network(folder: Path, config: ModelConfig) -> CodecNet:
     queues = {name for name in bottleneck if ".queues." in name}
     # All or nothing: the write position of one queue means nothing to another.
     for kept in (queues, bottleneck - queues):
-        if not _same_shapes(weights, fresh, kept):
-            weights = {name: value for name, value in weights.items() if name not in kept}
-            weights |= {name: value for name, value in fresh.items() if name in kept}
+        wanted = kept & fresh.keys()
+        source = weights if _same_shapes(weights, fresh, wanted) else fresh
+        weights = {name: value for name, value in weights.items() if name not in kept}
+        weights |= {name: source[name] for name in wanted}
     if not _same_shapes(weights, fresh, {*weights, *fresh}):
         raise ModelError(f"the weights in {folder} are of another shape than the recipe's model; make the two agree")
     net.load_state_dict(regrouped(weights, files.config, config) if can_regroup(files.config, config) else weights)
@@ -75,11 +76,17 @@ def _check_codebooks(net: CodecNet, folder: Path) -> None:
     vectors = vector_part(net.bottleneck)
     if vectors is None or not vectors.config.quantise_probability:
         return
-    if not all(bool(words.any()) for words in vectors.codebooks.values()):
-        sizes = ", ".join(str(size) for size in vectors.config.codebooks)
+    # Zeros where none was loaded, or where the model's level settings gave a group no codebook of that size.
+    absent = {size for size, words in vectors.codebooks.items() if not words.any()}
+    for base in net.config.level_settings:
+        for words, size in zip(range(vectors.config.groups), net.config.levels(base), strict=False):
+            if size > 1 and not vectors.codebooks[size][words].any():
+                absent.add(size)
+    if absent:
+        sizes = ", ".join(str(size) for size in sorted(absent))
         raise ModelError(
-            f"quantise_probability needs codebooks of {sizes} words, all of which the model that training starts from "
-            f"must have, and {folder} has not; make them with 'audiocodec codebook'"
+            f"quantise_probability needs codebooks of {sizes} words, in every group that has so many, and {folder} "
+            f"has not; make them with 'audiocodec codebook' in the model that training starts from"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from audiocodec.config import ModelConfig, Strict, load_settings, parse
+from audiocodec.config import ModelConfig, Strict, VpConfig, load_settings, parse
 from audiocodec.train.augment import AugmentConfig
 from audiocodec.train.losses import LossConfig
 
@@ -165,6 +165,11 @@ class Recipe(Strict):
         weights = self.levels.weights
         if weights is not None and (len(weights) != len(self.level_counts) or min(weights) < 0.0 or sum(weights) <= 0):
             raise ValueError("levels.weights: one number of at least 0 for each level count, and not all 0")
+        bottleneck = self.model.bottleneck
+        if isinstance(bottleneck, VpConfig) and bottleneck.quantise_probability:
+            odd = {*self.model.codebook_sizes_at(self.level_counts)} - {*bottleneck.codebooks}
+            if odd:
+                raise ValueError(f"levels.counts ask for a codebook of {min(odd)} words, which is not in codebooks")
         return self
 
 

@@ -126,7 +126,7 @@ def _translate_detail(weights: dict[str, Tensor], layer: str, column: int, old: 
         nearest = min(bits_old, key=lambda b: abs(bits_old[b] - _bits(new, base)))
         ends.append((_feature(base), _feature(nearest)))
     (x0, y0), (x1, y1) = ends
-    slope = (y1 - y0) / (x1 - x0)
+    slope = (y1 - y0) / (x1 - x0) if x1 > x0 else 1.0  # of one rate alone: any line through it
     weight, bias = weights[f"{layer}.weight"].clone(), weights[f"{layer}.bias"].clone()
     bias += weight[:, column] * (y0 - slope * x0)
     weight[:, column] *= slope

@@ -17,9 +17,9 @@ import typer
 
 from audiocodec.bitstream.fit import FitSettings
 from audiocodec.bottleneck import vector_part
-from audiocodec.checkpoint import fingerprint, load_model, save_model, write_atomically
+from audiocodec.checkpoint import RATES, TABLES, fingerprint, load_model, save_model, write_atomically
 from audiocodec.config import ModelConfig, parse
-from audiocodec.errors import AudiocodecError
+from audiocodec.errors import AudiocodecError, ConfigError
 from audiocodec.train.codebook import compile_codebooks
 from audiocodec.train.measure import draw_recordings, measure_rates
 from audiocodec.train.shards import Corpus
@@ -39,12 +39,12 @@ def ship(
     net, files = load_model(source)
     config = files.config
     fit = FitSettings(steps=1_000_000, seconds=fit_seconds)
-    if settings:  # any count will do: the network was trained on a range of them, and is told which
-        changed = config.model_dump() | {"level_settings": settings.split(",")}
-        config = parse(ModelConfig, changed, "--settings")
+    # Any count will do: the network was trained on a range of them, and is told which.
+    counts = _counts(settings) if settings else config.level_settings
     if vector_part(net.bottleneck) is not None:
-        rates = _with_codebooks(source, target, config.level_settings, data, cache, minutes, fit)
+        rates = _with_codebooks(source, target, counts, data, cache, minutes, fit)
     else:
+        config = parse(ModelConfig, config.model_dump() | {"level_settings": counts}, "--settings")
         save_model(target, net, config, half=True)
         corpus = Corpus.open([data], rate=config.sample_rate, cache=cache)
         rates = measure_rates(target, draw_recordings(corpus, minutes * 60), fit, _tell)
@@ -57,6 +57,13 @@ def ship(
     enter(target, description)
 
 
+def _counts(settings: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(count) for count in settings.split(","))
+    except ValueError:
+        raise ConfigError(f"--settings: '{settings}' is not whole numbers with commas between") from None
+
+
 def _with_codebooks(
     source: Path,
     target: Path,
@@ -67,12 +74,15 @@ def _with_codebooks(
     fit: FitSettings,
 ) -> dict[str, Any]:
     """Compile beside ``target``, then let the model's files take their places in it: its card stays."""
-    target.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=f".{target.name}.") as place:
         new = Path(place) / "new"
         made = compile_codebooks(
             source, new, sizes, [data], minutes=minutes, cache=cache, fit=fit, half=True, tell=_tell
         )
+        target.mkdir(exist_ok=True)
+        for stale in (TABLES, RATES):  # there may be none to take their places
+            (target / stale).unlink(missing_ok=True)
         for file in new.iterdir():
             os.replace(file, target / file.name)
     return made.rates

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from audiocodec.config import ModelConfig, parse
 from audiocodec.errors import ConfigError, ModelError, OutputError
 
 FORMAT = "audiocodec-training-1"
@@ -71,7 +72,7 @@ def load_state(path: Path) -> dict[str, Any]:
 def refuse_other_shape(path: Path, saved: dict[str, Any], current: dict[str, Any]) -> None:
     """Raise ConfigError if a checkpoint's recipe is of other networks or another optimiser than the present one."""
     old, new = (
-        {**{f"model.{k}": v for k, v in r["model"].items()}, "optimiser.kind": r["optimiser"]["kind"]}
+        {**{f"model.{k}": v for k, v in _with_defaults(r["model"]).items()}, "optimiser.kind": r["optimiser"]["kind"]}
         for r in (saved, current)
     )
     # Discriminators may come or go, but those that go on keep their shape.
@@ -82,6 +83,14 @@ def refuse_other_shape(path: Path, saved: dict[str, Any], current: dict[str, Any
     keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
     if keys:
         raise ConfigError(f"{path} was made with another {', '.join(keys)}; restore what it was, or use another --out")
+
+
+def _with_defaults(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's settings with those that were not there yet when they were saved."""
+    try:
+        return parse(ModelConfig, model, "model").model_dump(mode="json")
+    except ConfigError:
+        return model
 
 
 def _flatten(value: Any, name: str, tensors: dict[str, torch.Tensor]) -> Any:
