@@ -67,8 +67,15 @@ def main() -> int:
     speaker = Corpus(corpus.samples, corpus.spans[owned], [corpus.names[i] for i in owned], corpus.rate)
     own, held = speaker.split(HELD_BACK)
     assert held is not None
-    hidden = set(held.names)
+    hidden, unseen = set(held.names), _longer(held)
     general = [i for i, name in enumerate(corpus.names) if name not in hidden]
+    if not unseen or not general:
+        print(
+            f"too little of '{options.speaker}' in {options.data}: some of it is held back to be measured, which takes "
+            f"recordings of {LEAST_SECONDS:g} s or more, and the general codebook needs others",
+            file=sys.stderr,
+        )
+        return 2
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -87,7 +94,7 @@ def main() -> int:
                 rows += _measured(
                     codec, recordings(options.audio, codec.sample_rate), options.size, name, "development"
                 )
-            rows += _measured(codec, _longer(held), options.size, name, "speaker")
+            rows += _measured(codec, unseen, options.size, name, "speaker")
     result = {"rows": rows, "promises": promises(rows), "speaker": options.speaker, "minutes": options.minutes}
     common.finish({"machine": common.machine(), **result}, options.json)
     if options.out:

@@ -215,6 +215,7 @@ def test_table_and_plot_are_made_of_stored_results_alone(paper, tmp_path):
     with pytest.raises(DataError, match="no runs"):
         paper.run.publish(tmp_path)
     for result in synthetic(paper):
+        result.data["parameters"] -= 10 * (result.method == "vp")
         paper.results.store(tmp_path, f"{result.method}-{result.codes}-{result.seed}", result.data, None)
     failed = {"method": "vq-ema", "codes": 256, "seed": 0, "scale": "made", "settings": "y", "failure": "diverged"}
     paper.results.store(tmp_path, "vq-ema-256-0", failed, None)
@@ -222,6 +223,7 @@ def test_table_and_plot_are_made_of_stored_results_alone(paper, tmp_path):
     text = (tmp_path / "table.md").read_text()
     assert "| 1024 | FSP | 2 | 1.667 | 1.500 ± 0.000 |" in text
     assert "vq-ema, K = 256, seed 0: diverged" in text
+    assert "networks of 990 to 1000 parameters" in text
     drawing = ElementTree.parse(tmp_path / "rate_quality.svg")
     told = [title.text for title in drawing.iter("{http://www.w3.org/2000/svg}title")]
     assert sum(str(text).startswith("VP, K = 1024") for text in told) == 4  # two measures, two domains
@@ -308,6 +310,16 @@ def test_two_methods_from_end_to_end(paper, audio, monkeypatch, capsys):
     assert command() == 0
     assert "0 of them without a result" in capsys.readouterr().out
     assert Path("results/table.md").read_text() == before
+
+    # A run that a signal stopped before there was any result.
+    def stopped(*_):
+        raise paper.measure.StoppedError(130)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(paper.run, "run_job", stopped)
+        patch.setattr(paper.run, "read_all", lambda _: [])
+        assert command() == 130
+    assert "the same command goes on" in capsys.readouterr().out
 
     # A method that breaks stops nobody, and is told at the end.
     for path in Path("results/runs").glob("*.json"):

@@ -67,7 +67,8 @@ def run(
     if waiting:
         bench = open_bench(jobs[0], chosen, evaluation)
         code = work(waiting, chosen, bench, out, results, threads, device, minutes, failed)
-    publish(results)
+    if code == 0 or read_all(results):  # a first run that was stopped has left nothing to publish
+        publish(results)
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
     raise typer.Exit(code or (1 if failed else 0))

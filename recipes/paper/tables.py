@@ -28,8 +28,8 @@ def table(results: Sequence[Result], methods: Methods) -> str:
 
 
 def _opening(good: Sequence[Result]) -> str:
-    def told(of: Callable[[Result], object]) -> str:
-        values = sorted({of(result) for result in good}, key=str)
+    def told(of: Callable[[Result], int]) -> str:
+        values = sorted({of(result) for result in good})
         return " to ".join(str(value) for value in ([values[0], values[-1]] if len(values) > 1 else values))
 
     if not good:
