@@ -118,6 +118,27 @@ def test_the_hash_is_of_what_decides_a_result(paper):
     assert jobs_of(paper, "reduced.yaml", fit_steps=7)[0].settings != jobs[0].settings
 
 
+def test_a_setting_that_came_later_is_part_of_the_hash_only_where_it_does_something(paper):
+    job = next(job for job in jobs_of(paper, "reduced.yaml") if job.method == "vp")
+    scale = paper.jobs.load_scale(ROOT / "recipes" / "paper" / "reduced.yaml")
+    settings = job.recipe.model_dump()
+    settings["model"]["bottleneck"] |= {"codebooks": (256,), "quantise_probability": 0.0}
+    hashes = []
+    for share in (0.0, 0.5):
+        settings["model"]["bottleneck"]["quantise_probability"] = share
+        recipe = type(job.recipe).model_validate(settings)
+        hashes.append(paper.jobs._hash(recipe, scale))
+    assert hashes[0] != hashes[1]
+
+
+def test_stored_runs_are_of_the_present_settings(paper):
+    """Or the command would run them again."""
+    if not (STORED / "runs").exists():
+        pytest.skip("no runs are stored")
+    wanted = {job.name: job.settings for job in jobs_of(paper, "reduced.yaml")}
+    assert paper.results.finished(paper.results.read_all(STORED)).items() <= wanted.items()
+
+
 def test_only_finished_runs_of_the_same_settings_are_skipped(paper):
     jobs = jobs_of(paper, "reduced.yaml")
     done = [paper.results.Result(made(jobs[0].method, 256, 0, settings=jobs[0].settings))]

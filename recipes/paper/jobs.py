@@ -24,6 +24,8 @@ SCALAR = ("fsp", "fsq", "tokenbridge")
 PAPER_PUSH_FRACTION = 0.01
 # Part of every hash: raised when what is measured, or how, changes in a way that the settings do not tell.
 MEASUREMENT = 1
+# Settings of bottlenecks that came after runs were stored. At these values all is as it was, and so the hash is too.
+ADDED_SINCE = {"vp": {"quantise_probability": 0.0}}
 
 
 class Method(Strict):
@@ -172,6 +174,10 @@ def _hash(recipe: Recipe, scale: Scale) -> str:
     told = as_json(recipe)
     for name in ("train", "validation", "cache", "workers", "prefetch", "memory_gb"):  # place and speed decide nothing
         told["data"].pop(name)
+    bottleneck = told["model"]["bottleneck"]
+    for name, before in ADDED_SINCE.get(bottleneck["kind"], {}).items():
+        if bottleneck[name] == before:
+            bottleneck.pop(name)
     measured = scale.model_dump(include={"clips", "clip_seconds", "fit_minutes", "fit_steps"})
     told = {"recipe": told, "measured": measured, "measurement": MEASUREMENT}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
