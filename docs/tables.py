@@ -28,9 +28,11 @@ MUSIC_COLUMNS = ("visqol_audio", "mel", "stft", "si_sdr")
 
 
 def speech() -> str:
-    """Ours at the settings just below three rates, beside every peer."""
+    """Each model of ours at the settings just below three rates, beside every peer."""
     results = read_results(RESULTS / "speech")
-    return _table(results, SPEECH_COLUMNS, lambda row: row["role"] != "ours" or row["setting"] in _chosen(results))
+    chosen = _chosen(results)
+    shown = {(row["codec"], row["setting"]) for row in results.summary if row["role"] != "ours"} | chosen
+    return _table(results, SPEECH_COLUMNS, lambda row: (row["codec"], row["setting"]) in shown)
 
 
 def speech_bd() -> str:
@@ -72,15 +74,25 @@ TABLES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "speech-bd": (speech_bd, ("README.md",)),
     "music": (music, ("README.md",)),
     "speech-16k": (lambda: model_card("speech-16k"), ("pretrained/speech-16k/CARD.md",)),
+    "speech-16k-vp": (lambda: model_card("speech-16k-vp"), ("pretrained/speech-16k-vp/CARD.md",)),
+    "codebooks": (
+        lambda: (RESULTS / "codebooks" / "table.md").read_text(encoding="utf-8"),
+        ("pretrained/speech-16k-vp/CARD.md",),
+    ),
     "speech-16k-sources": (lambda: sources("speech-16k"), ("pretrained/speech-16k/CARD.md",)),
 }
 
 
-def _chosen(results: Results) -> set[str]:
-    """The settings of ours with the most bits at or below each of README_KBPS, as written on these files."""
+def _chosen(results: Results) -> set[tuple[str, str]]:
+    """Model and setting of ours with the most bits at or below each of README_KBPS, as written on these files."""
     ours = [row for row in results.summary if row["role"] == "ours"]
-    fitting = ([row for row in ours if row["kbps"] <= kbps] for kbps in README_KBPS)
-    return {max(rows, key=lambda row: row["kbps"])["setting"] for rows in fitting if rows}
+    fitting = (
+        [row for row in ours if row["codec"] == name and row["kbps"] <= kbps]
+        for name in {row["codec"] for row in ours}
+        for kbps in README_KBPS
+    )
+    best = (max(rows, key=lambda row: row["kbps"]) for rows in fitting if rows)
+    return {(row["codec"], row["setting"]) for row in best}
 
 
 def _table(results: Results, metrics: tuple[str, ...], keep: Callable[[Row], object] = bool, peers: bool = True) -> str:
