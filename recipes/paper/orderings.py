@@ -24,9 +24,9 @@ RULE = f"""Two methods are compared at one K by the differences between their ru
 file. The interval is a 95 % bootstrap over files ({RESAMPLES} draws) of the mean difference; a difference counts only
 where the whole interval lies on one side of zero, *every* seed's own mean lies there too, and there are two seeds at
 least. *At or above* holds where interval and seeds lie above -{TOLERANCE["pesq"]} PESQ-WB or -{TOLERANCE["stoi"]} STOI,
-and does not where they lie below zero, by however little. CVU has no files: all seeds, two at least, have to
-agree. A codebook has collapsed where frames use fewer than {COLLAPSED_WORDS:g} words (perplexity) in-domain, in every seed. A claim held if
-it did in every row, did not hold if any row contradicts it, and is not resolved otherwise."""
+and does not where they lie below zero, by however little. CVU has no files: all seeds, two at least, have to agree.
+A codebook has collapsed where frames use fewer than {COLLAPSED_WORDS:g} words (perplexity) in-domain, in every seed.
+A claim held if it did in every row, did not hold if any row contradicts it, and is not resolved otherwise."""
 
 
 @dataclass(frozen=True)
