@@ -140,7 +140,9 @@ class VpConfig(Strict):
 
     kind: Literal["vp"] = "vp"
     groups: int = Field(1, ge=1, description="parts that the dimensions are split into, a token and a codebook each")
-    codebook_size: int = Field(1024, ge=2, le=65535, description="words that the queue has latents for; radii are scaled to others")
+    codebook_size: int = Field(
+        1024, ge=2, le=65535, description="words that the queue has latents for; radii are scaled to others"
+    )
     codebooks: tuple[int, ...] = Field((), description="sizes of the codebooks stored with the model")
     queue: bool = Field(True, description="keep the latents that training needs; a finished model has none")
     points_per_dim: float = Field(16.0, gt=0, description="latents kept a code word and dimension: M = this times d")
