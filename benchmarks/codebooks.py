@@ -59,7 +59,7 @@ def main() -> int:
     """Compile, measure, write, judge."""
     options = _options()
     torch.set_num_threads(1)
-    corpus = Corpus.open([options.data], rate=sample_rate_of(options.model), cache=options.cache)
+    corpus = Corpus.open([options.data], rate=read_config(options.model).sample_rate, cache=options.cache)
     owned = [i for i, name in enumerate(corpus.names) if options.speaker in name]
     if not owned:
         print(f"no recording in {options.data} has '{options.speaker}' in its name", file=sys.stderr)
@@ -128,7 +128,7 @@ def table(result: dict[str, Any]) -> str:
     lines.append("|---|---|---:|---:|---:|---:|---:|---:|")
     for row in sorted(result["rows"], key=lambda row: (row["audio"], row["size"], row["codebook"])):
         what = "one speaker" if row["audio"] == "speaker" else "development speech"
-        whose = "that speaker" if row["codebook"] == "speaker" else "all training data"
+        whose = "that speaker" if row["codebook"] == "speaker" else "all speakers"
         lines.append(
             f"| {what} | {whose} | {row['size']} | {row['kbps']:.2f} | {row['pesq_wb']:.3f} | {row['estoi']:.3f} "
             f"| {row['mel']:.4f} | {row['files']} |"
@@ -144,11 +144,6 @@ def recordings(folder: Path, rate: int) -> list[Wave]:
         samples, own_rate = read_mono(path)
         waves.append(soxr.resample(samples, own_rate, rate).astype(np.float32))
     return waves
-
-
-def sample_rate_of(model: Path) -> int:
-    """Sample rate of a model that need not be finished, in Hz."""
-    return read_config(model).sample_rate
 
 
 def _measured(codec: Codec, waves: Sequence[Wave], sizes: Sequence[int], codebook: str, audio: str) -> list[Row]:

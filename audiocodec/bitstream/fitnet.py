@@ -115,19 +115,9 @@ def _table_loss(logits: F32, outputs: F32, symbols: Ints, counts: Ints, gradient
     mixed -= mixed.max(axis=1, keepdims=True)
     density = np.exp(mixed, out=mixed)
     density /= density.sum(axis=1, keepdims=True)
-    # How much of each bin lies within the symbol's own interval of [0, 1].
-    width = (bins / counts).astype(np.float32)[:, None]
-    low, edges = symbols.astype(np.float32)[:, None] * width, np.arange(bins, dtype=np.float32)
     large = (counts > _FLOOR_ABOVE)[:, None]
     some_large = bool(large.any())
-    if some_large:
-        # Such intervals are narrow: measured from the bin that they begin in, where float32 resolves them.
-        whole, rest = np.divmod(symbols * bins, counts)
-        low = np.where(large, (rest / counts).astype(np.float32)[:, None], low)
-        edges = edges - np.where(large, whole.astype(np.float32)[:, None], 0)
-    joint = np.minimum(edges + 1, low + width)
-    joint -= np.maximum(edges, low)
-    np.maximum(joint, 0, out=joint)
+    joint = _overlap(symbols, counts, bins, large if some_large else None)
     joint *= density
     likely = joint.sum(axis=1)
     if some_large:
@@ -156,15 +146,34 @@ def _table_loss(logits: F32, outputs: F32, symbols: Ints, counts: Ints, gradient
     d_outputs *= (outputs == at) | ((outputs < at) == (d_outputs < 0))  # outside the grid, only steps back into it
     # A part of the symbols is enough for the table, which few parameters share; drawn anew by the batch's own order.
     few = rows[:: max(1, len(rows) // _TABLE_SYMBOLS)]
-    down, right, corner = down[few], right[few], corner[few]
-    weights = np.zeros((len(few), len(logits)), dtype=np.float32)
+    weights = _corner_weights(corner[few], down[few], right[few], len(logits))
+    return loss, d_outputs, weights.T @ d_mixed[few] * np.float32(len(rows) / len(few))
+
+
+def _overlap(symbols: Ints, counts: Ints, bins: int, large: npt.NDArray[np.bool_] | None) -> F32:
+    """How much of each bin lies within the symbol's own interval of [0, 1]: ``[n, bins]``, in bins."""
+    width = (bins / counts).astype(np.float32)[:, None]
+    low, edges = symbols.astype(np.float32)[:, None] * width, np.arange(bins, dtype=np.float32)
+    if large is not None:
+        # Such intervals are narrow: measured from the bin that they begin in, where float32 resolves them.
+        whole, rest = np.divmod(symbols * bins, counts)
+        low = np.where(large, (rest / counts).astype(np.float32)[:, None], low)
+        edges = edges - np.where(large, whole.astype(np.float32)[:, None], 0)
+    joint: F32 = np.minimum(edges + 1, low + width)
+    joint -= np.maximum(edges, low)
+    return np.maximum(joint, 0, out=joint)
+
+
+def _corner_weights(corner: Ints, down: F32, right: F32, size: int) -> F32:
+    """Share of each grid point in the bilinear mixture of each row: ``[n, size]``."""
+    weights = np.zeros((len(corner), size), dtype=np.float32)
     for step, weight in zip(
         (0, 1, UNITS + 1, UNITS + 2),
         ((1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right),
         strict=True,
     ):
-        weights[np.arange(len(few)), corner + step] = weight[:, 0]
-    return loss, d_outputs, weights.T @ d_mixed[few] * np.float32(len(rows) / len(few))
+        weights[np.arange(len(corner)), corner + step] = weight[:, 0]
+    return weights
 
 
 def grid_density(logits: F32, cells: int) -> npt.NDArray[np.float64]:

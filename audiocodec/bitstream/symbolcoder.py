@@ -31,9 +31,8 @@ FEATURE_ONE = 256  # an index at the edge of [0, 1] has value +-256
 SPREAD_MEAN = 85  # of value ** 2 / 256 for a uniform value: 256 / 3
 SLOW_SHIFT = 3  # the slow average moves by an eighth of the difference a frame
 OUTPUT_SHIFT = 25  # fraction bits of the network's outputs, whose unit is one table cell
-LISTED_LEVELS = (
-    1024  # tables of more levels are not kept: a list of 4096 takes 160 kB, and there are 1024 cells or more
-)
+# Tables of more levels are not kept: a list of 4096 takes 160 kB, and there are 1024 cells or more.
+LISTED_LEVELS = 1024
 
 
 def symbol_features(levels: Sequence[int]) -> list[Ints]:

@@ -17,9 +17,7 @@ from torch import Tensor
 
 from audiocodec.bottleneck import target_deviation
 from audiocodec.config import FspConfig, ModelConfig, VpConfig
-
-# The network hears of the rate as log2 of the base level count (``nn/seanet.py:detail_feature``).
-_CENTRE, _SLOPE = 3.17, 0.5
+from audiocodec.nn.seanet import detail_feature
 
 
 def can_regroup(old: ModelConfig, new: ModelConfig) -> bool:
@@ -138,4 +136,4 @@ def _bits(config: ModelConfig, base: int) -> float:
 
 
 def _feature(base: int) -> float:
-    return float((np.log2(base) - _CENTRE) * _SLOPE)
+    return float(detail_feature(torch.tensor([float(base)]).log2(), torch.zeros(1, 1, 1)))
