@@ -52,7 +52,7 @@ class Tokens:
     lengths: Tensor
 
 
-def load(model: str | Path = "speech-16k", device: str | torch.device = "cpu") -> Codec:
+def load(model: str | Path = models.DEFAULT, device: str | torch.device = "cpu") -> Codec:
     """Load a codec by model name or folder.
 
     Raises:
@@ -125,7 +125,9 @@ class Codec:
         return self._entropy
 
     def choose_rate(self, bitrate_kbps: float | None = None, levels: int | None = None) -> RateSetting:
-        """The setting for ``levels``, or the best one expected to stay at or below ``bitrate_kbps`` (default 3).
+        """The setting for ``levels``, or the best one expected to stay at or below ``bitrate_kbps``.
+
+        Without either: at or below 3 kbps, or the lowest there is.
 
         Raises:
             UsageError: both are given, or the model has no such setting.
@@ -141,6 +143,8 @@ class Codec:
             )
         wanted = DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps
         fitting = [setting for setting in self.rates if setting.expected_bps <= wanted * 1000]
+        if not fitting and bitrate_kbps is None:
+            return min(self.rates, key=lambda setting: setting.expected_bps)
         if not fitting:
             least = min(setting.expected_bps for setting in self.rates) / 1000
             raise UsageError(f"{wanted:g} kbps is less than this model can do; its lowest rate is {least:.2f} kbps")

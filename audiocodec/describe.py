@@ -29,11 +29,19 @@ def describe_thing(thing: str) -> Facts:
 
 
 def describe_models() -> list[Facts]:
-    """Name, fingerprint, folder and description of every model that is installed."""
+    """What the indices say of every model that is installed."""
     from audiocodec.models import list_models
 
     return [
-        {"name": m.name, "fingerprint": m.fingerprint, "folder": str(m.folder), "description": m.description}
+        {
+            "name": m.name,
+            "fingerprint": m.fingerprint,
+            "folder": str(m.folder),
+            "description": m.description,
+            "domain": m.domain,
+            "sample_rate_hz": m.sample_rate,
+            "automatic": m.automatic,
+        }
         for m in list_models()
     ]
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from audiocodec.errors import ModelError
 
@@ -16,16 +16,24 @@ if TYPE_CHECKING:
     from audiocodec.codec import Codec
 
 SEARCH_VARIABLE = "AUDIOCODEC_MODELS"
+DEFAULT = "speech-16k"
 
 
 @dataclass(frozen=True)
 class InstalledModel:
-    """An entry of an index; ``fingerprint`` is hexadecimal."""
+    """An entry of an index; ``fingerprint`` is hexadecimal.
+
+    ``domain`` (speech or music) is empty and ``sample_rate`` 0 in an index that does not say them; ``automatic``: the
+    model may be picked for a recording of its domain.
+    """
 
     name: str
     folder: Path
     fingerprint: str
     description: str
+    domain: str = ""
+    sample_rate: int = 0
+    automatic: bool = False
 
 
 def search_folders() -> list[Path]:
@@ -47,14 +55,34 @@ def list_models() -> list[InstalledModel]:
         try:
             entries = json.loads((folder / "index.json").read_text(encoding="utf-8"))["models"]
             for entry in entries:
-                name = str(entry["name"])
-                model = InstalledModel(
-                    name, folder / name, str(entry["fingerprint"]), str(entry.get("description", ""))
-                )
-                found.setdefault(name, model)
+                model = _entry(folder, entry)
+                found.setdefault(model.name, model)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{folder / 'index.json'} is damaged ({error}); reinstall audiocodec") from None
     return list(found.values())
+
+
+def _entry(folder: Path, entry: dict[str, Any]) -> InstalledModel:
+    """Raises KeyError, TypeError or ValueError if it is none."""
+    name, domain, rate = str(entry["name"]), str(entry.get("domain", "")), int(entry.get("sample_rate", 0))
+    return InstalledModel(
+        name,
+        folder / name,
+        str(entry["fingerprint"]),
+        str(entry.get("description", "")),
+        domain,
+        rate,
+        bool(entry.get("automatic", False)) and bool(domain) and rate > 0,
+    )
+
+
+def named(name: str) -> InstalledModel:
+    """The entry of that name. Raises ModelError if there is none."""
+    for model in list_models():
+        if model.name == name:
+            return model
+    names = ", ".join(model.name for model in list_models()) or "none"
+    raise ModelError(f"no model named {name!r} is installed (installed: {names}); pass --model NAME or PATH")
 
 
 def resolve(name_or_path: str | Path) -> Path:

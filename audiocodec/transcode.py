@@ -58,7 +58,9 @@ class Report:
 
 @dataclass(frozen=True)
 class EncodeReport(Report):
-    """What encoding one file gave."""
+    """What encoding one file gave. ``picked``: the model and why, where it was not named."""
+
+    picked: str = ""
 
     @property
     def written_kbps(self) -> float:
@@ -81,7 +83,7 @@ class DecodeReport(Report):
 
 def encode_file(
     codec: Codec,
-    source: str | Path,
+    source: str | Path | AudioReader,
     target: str | Path,
     rate: RateSetting,
     *,
@@ -94,7 +96,8 @@ def encode_file(
 
     Args:
         codec: the loaded model.
-        source: WAV, FLAC, Ogg Vorbis, Opus or MP3; 8 to 192 kHz; mono or stereo, each channel coded by itself.
+        source: WAV, FLAC, Ogg Vorbis, Opus or MP3; 8 to 192 kHz; mono or stereo, each channel coded by itself. Or a
+            reader of one, which is closed.
         target: the .vpc, written under another name and renamed when it is whole.
         rate: one of ``codec.rates``.
         mode: ``range`` (entropy coded) or ``raw``.
@@ -106,9 +109,10 @@ def encode_file(
         AudioError: ``source`` cannot be read, or holds NaN or infinity.
         OutputError: ``target`` exists without ``force``, or cannot be written.
     """
-    check_output(target, force, source)
+    check_output(target, force, source.source if isinstance(source, AudioReader) else source)
     start = time.perf_counter()
-    with AudioReader(source) as reader, OutputFile(target, force) as out:
+    opened = source if isinstance(source, AudioReader) else AudioReader(source)
+    with opened as reader, OutputFile(target, force) as out:
         encoder = _encoder(codec, rate, mode, packet_frames, reader, live=reader.live and out.live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
         resampler = Resampler(reader.sample_rate, codec.sample_rate, reader.channels)
@@ -121,7 +125,7 @@ def encode_file(
             writer.write_packet(packet)
         writer.close(reader.samples_read)
     return EncodeReport(
-        source=describe(source),
+        source=reader.name,
         target=describe(target, output=True),
         sample_rate=reader.sample_rate,
         channels=reader.channels,

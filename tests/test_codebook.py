@@ -193,7 +193,8 @@ def test_shipping_makes_codebooks_enters_the_index_and_keeps_the_card(place, com
     codec = load(shelf / "vp")
     assert [rate.base_levels for rate in codec.rates] == [16, 32]
     index = json.loads((shelf / "index.json").read_text())
-    assert index["models"] == [{"name": "vp", "fingerprint": codec.fingerprint.hex(), "description": "words"}]
+    entry = {"name": "vp", "fingerprint": codec.fingerprint.hex(), "description": "words", "sample_rate": 16000}
+    assert index["models"] == [entry]
     assert (shelf / "vp" / "weights.safetensors").stat().st_size < 0.7 * (
         compiled / "weights.safetensors"
     ).stat().st_size

@@ -8,6 +8,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -50,6 +51,8 @@ class AudioReader:
         self._pipe: BinaryIO | None = None
         self._layout: WavLayout | None = None
         self._pending = b""
+        self._ahead: deque[np.ndarray] = deque()
+        self._samples_taken = 0
         try:
             self._open()
             self._check_geometry()
@@ -123,26 +126,40 @@ class AudioReader:
                 "mix it down first (ffmpeg -i FILE -ac 2 out.wav)"
             )
 
+    def peek(self, seconds: float) -> np.ndarray:
+        """The first ``seconds`` or what there is, ``[channels, n]``, before the first block; iterating repeats them.
+
+        Samples are not checked yet: they may be NaN. Raises AudioError where the file is damaged.
+        """
+        wanted = round(seconds * self.sample_rate)
+        while self._samples_taken < wanted and (block := self._read()).shape[1]:
+            self._ahead.append(block)
+        return np.concatenate([np.zeros((self.channels, 0), np.float32), *self._ahead], axis=1)[:, :wanted]
+
     def __iter__(self) -> Iterator[np.ndarray]:
-        while (block := self._read()).shape[1]:
+        while (block := self._ahead.popleft() if self._ahead else self._read()).shape[1]:
             self._check_samples(block)
             self.samples_read += block.shape[1]
             yield block
 
     def _read(self) -> np.ndarray:
-        if self._layout is not None:
-            return self._read_pipe(self._layout)
+        block = self._read_file() if self._layout is None else self._read_pipe(self._layout)
+        self._samples_taken += block.shape[1]
+        return block
+
+    def _read_file(self) -> np.ndarray:
         try:
             block = self._sound.read(self._block_samples, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            raise AudioError(f"{self.name} is damaged {self._where(0)} ({sndfile_reason(error)})") from None
+            where = self._where(self._samples_taken - self.samples_read)
+            raise AudioError(f"{self.name} is damaged {where} ({sndfile_reason(error)})") from None
         return np.ascontiguousarray(block.T)
 
     def _read_pipe(self, layout: WavLayout) -> np.ndarray:
         assert self._pipe is not None
         most = self._block_samples
         if self.frames is not None:
-            most = min(most, self.frames - self.samples_read)
+            most = min(most, self.frames - self._samples_taken)
         data = self._pending
         # At least one frame, and as much more as has arrived: a live stream must not wait for a full block.
         while most and len(data) < layout.frame_bytes and (more := _read_some(self._pipe, most * layout.frame_bytes)):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_MODEL = "speech-16k"
+DEFAULT_MODEL = "speech-16k"  # of evaluate; encode picks one
 
 
 class Mode(str, Enum):
@@ -17,7 +17,9 @@ class Mode(str, Enum):
     raw = "raw"
 
 
-Model = Annotated[str, typer.Option("--model", "-m", metavar="NAME|PATH", help="A model's name or its folder.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", metavar="auto|NAME|PATH", help="A model's name or its folder, or auto: by ear.")
+]
 Bitrate = Annotated[
     float | None,
     typer.Option("--bitrate", "-b", metavar="KBPS", help="At most this many kbps a channel, as expected of speech."),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from audiocodec.cli.options import (
-    DEFAULT_MODEL,
     Bitrate,
     Force,
     Levels,
@@ -21,6 +21,7 @@ from audiocodec.cli.options import (
     Threads,
     set_threads,
 )
+from audiocodec.cli.picking import AUTO, Picker
 from audiocodec.cli.progress import Update, progress_bar
 from audiocodec.errors import AudiocodecError, BitstreamError, UsageError
 
@@ -34,6 +35,8 @@ _MOST_WARNINGS = 5
 _ENCODE_EPILOG = """Examples:
 
   audiocodec encode speech.wav                        writes speech.vpc
+
+  audiocodec encode song.flac --model speech-16k      by this model, whatever it holds
 
   audiocodec encode speech.wav small.vpc --bitrate 1.5
 
@@ -64,7 +67,7 @@ def encode(
     out_dir: OutDir = None,
     bitrate: Bitrate = None,
     levels: Levels = None,
-    model: Model = DEFAULT_MODEL,
+    model: Model = AUTO,
     mode: Annotated[Mode, typer.Option("--mode", help="Entropy coded, or plain numbers.")] = Mode.range,
     force: Force = False,
     threads: Threads = 1,
@@ -74,19 +77,26 @@ def encode(
 
     Reads WAV, FLAC, Ogg Vorbis, Opus and MP3, 8 to 192 kHz, mono and stereo. Without OUTPUT the file is written beside
     the input.
+
+    By default the model is picked by what the recording holds, speech or music, among those installed for it, and the
+    report says which and why; where none is, one for the other is taken, with a note. Of a long file the start, the
+    middle and the end are listened to, of a pipe the first 5 s; from pipe to pipe nothing waits, and it counts as
+    speech.
     """
     jobs = plan(paths, out_dir, VPC)
     refuse_mixed_up(jobs, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus"))
     check_jobs(jobs, force)
     set_threads(threads)
-    from audiocodec.codec import load
+    from audiocodec.audio import AudioReader
     from audiocodec.transcode import encode_file
 
-    codec = load(model)
-    rate = codec.choose_rate(bitrate, levels)
+    pick = Picker(model, bitrate, levels, quiet)
 
     def work(source: str, target: str, update: Update) -> EncodeReport:
-        return encode_file(codec, source, target, rate, mode=mode.value, force=force, progress=update)
+        with AudioReader(source) as reader:
+            codec, rate, picked = pick(reader, target)
+            report = encode_file(codec, reader, target, rate, mode=mode.value, force=force, progress=update)
+            return replace(report, picked=picked)
 
     def tell(report: EncodeReport, target: str) -> int:
         warn(report.problems)
@@ -227,7 +237,7 @@ def encode_line(report: EncodeReport) -> str:
     return (
         f"{report.source} -> {report.target}: {report.duration_s:.2f} s, {size(report.bytes_in)} -> "
         f"{size(report.bytes_out)}, {report.written_kbps:.2f} kbps, {report.ratio:.0f} times smaller, "
-        f"{report.speed:.0f}x real time"
+        f"{report.speed:.0f}x real time{', ' * bool(report.picked)}{report.picked}"
     )
 
 

@@ -17,12 +17,14 @@ import typer
 
 from audiocodec.bitstream.fit import FitSettings
 from audiocodec.bottleneck import vector_part
-from audiocodec.checkpoint import RATES, TABLES, fingerprint, load_model, save_model, write_atomically
-from audiocodec.config import ModelConfig, parse
+from audiocodec.checkpoint import RATES, TABLES, fingerprint, load_model, read_config, save_model, write_atomically
+from audiocodec.config import ModelConfig, VpConfig, parse
 from audiocodec.errors import AudiocodecError, ConfigError
 from audiocodec.train.codebook import compile_codebooks
 from audiocodec.train.measure import draw_recordings, measure_rates
 from audiocodec.train.shards import Corpus
+
+DOMAINS = ("speech", "music")
 
 
 def ship(
@@ -34,8 +36,14 @@ def ship(
     fit_seconds: Annotated[float, typer.Option(help="Time to fit them in.")] = 240.0,
     settings: Annotated[str, typer.Option(help="Base level counts on offer, comma between; default: the run's.")] = "",
     description: Annotated[str, typer.Option(help="For the index.")] = "",
+    domain: Annotated[str, typer.Option(help="What the model is for: speech or music; default: as entered.")] = "",
+    automatic: Annotated[
+        bool | None, typer.Option(help="Let --model auto pick it; default: as entered, else not if trained by VP.")
+    ] = None,
 ) -> None:
     """Copy weights, fit tables, measure rates, and enter the model in the index."""
+    if domain not in ("", *DOMAINS):
+        raise ConfigError(f"--domain: '{domain}' is none of {', '.join(DOMAINS)}")
     net, files = load_model(source)
     config = files.config
     fit = FitSettings(steps=1_000_000, seconds=fit_seconds)
@@ -54,7 +62,7 @@ def ship(
             f"{levels:>4} levels  {kbps['file_bps']:.2f} kbps"
             f"  (mean {kbps['mean_file_bps']:.2f}, raw {kbps['mean_raw_file_bps']:.2f})"
         )
-    enter(target, description)
+    enter(target, description, domain, automatic)
 
 
 def _counts(settings: str) -> tuple[int, ...]:
@@ -92,16 +100,25 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-def enter(folder: Path, description: str = "") -> None:
-    """Write the model's fingerprint into the ``index.json`` of the folder above it."""
+def enter(folder: Path, description: str = "", domain: str = "", automatic: bool | None = None) -> None:
+    """Write the model's fingerprint, and what it is for, into the ``index.json`` of the folder above it.
+
+    What is not given stays as it was entered. ``encode --model auto`` picks only models with a ``domain`` that are
+    ``automatic``: by default those that were not trained by vector perturbation.
+    """
     index = folder.parent / "index.json"
     known = json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
-    before = next((m.get("description", "") for m in known if m["name"] == folder.name), "")
+    before: dict[str, Any] = next((m for m in known if m["name"] == folder.name), {})
+    config = read_config(folder)
     entry = {
         "name": folder.name,
         "fingerprint": fingerprint(folder).hex(),
-        "description": description or before,
+        "description": description or before.get("description", ""),
+        "sample_rate": config.sample_rate,
     }
+    if domain := domain or before.get("domain", ""):
+        usual = before.get("automatic", not isinstance(config.bottleneck, VpConfig))
+        entry |= {"domain": domain, "automatic": usual if automatic is None else automatic}
     models = sorted([m for m in known if m["name"] != folder.name] + [entry], key=lambda m: str(m["name"]))
     write_atomically(index, (json.dumps({"models": models}, indent=2) + "\n").encode())
 
