@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from audiocodec.bottleneck.across import moments
 from audiocodec.bottleneck.base import Bottleneck
 from audiocodec.config import FspConfig
 
@@ -85,9 +86,8 @@ class FSP(Bottleneck):
 
     def penalty(self, latents: Tensor) -> Tensor:
         """Latent normalisation loss: mean 0 and the target variance in each dimension."""
-        flat = latents.float().flatten(0, -2)
-        variance = flat.var(dim=0, correction=0) / self.deviation**2
-        mean = flat.mean(dim=0) / self.deviation
+        mean, variance = moments(latents.float().flatten(0, -2), self.training)
+        mean, variance = mean / self.deviation, variance / self.deviation**2
         weights = self.config.mean_weight, self.config.variance_weight
         return weights[0] * mean.square().mean() + weights[1] * (variance - 1).square().mean()
 

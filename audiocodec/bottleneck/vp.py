@@ -14,6 +14,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from audiocodec.bottleneck.across import moments
 from audiocodec.bottleneck.base import Bottleneck
 from audiocodec.bottleneck.kmeans import kmeans, nearest
 from audiocodec.bottleneck.memory import LatentQueue
@@ -137,8 +138,7 @@ class VP(Bottleneck):
 
     def penalty(self, latents: Tensor) -> Tensor:
         """Latent normalisation loss (step 6): mean 0 and variance 1 in each dimension."""
-        flat = latents.float().flatten(0, -2)
-        mean, variance = flat.mean(dim=0), flat.var(dim=0, correction=0)
+        mean, variance = moments(latents.float().flatten(0, -2), self.training)
         weights = self.config.mean_weight, self.config.variance_weight
         return weights[0] * mean.square().mean() + weights[1] * (variance - 1).square().mean()
 

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiocodec.bottleneck.across import overall, process_count
 from audiocodec.errors import ModelError
 from audiocodec.train.discriminators import Discriminators, Verdict
+from audiocodec.train.distributed import agreed, from_leader, share_of
 from audiocodec.train.optimiser import Optimisers
 from audiocodec.train.recipe import AdversarialConfig, OptimiserConfig
 from audiocodec.train.schedule import ema_decay
@@ -53,7 +55,7 @@ def feature_distance(decoded: Verdict, recorded: Verdict) -> Tensor:
     distances = []
     for fake, real in zip(decoded.features, recorded.features, strict=True):
         wanted = real.detach().float()
-        distances.append((fake.float() - wanted).abs().mean() / wanted.abs().mean().clamp_min(1e-8))
+        distances.append((fake.float() - wanted).abs().mean() / overall(wanted.abs().mean()).clamp_min(1e-8))
     return torch.stack(distances).mean()
 
 
@@ -69,7 +71,8 @@ class Balancer:
     """Averages of the norms of two gradients, and the factor that makes the second's a multiple of the first's.
 
     Norms are those of an example, averaged over the batch and then over steps (EnCodec, equation 4, with the
-    reconstruction's own scale kept, so that the learning rate means what it did without a discriminator).
+    reconstruction's own scale kept, so that the learning rate means what it did without a discriminator). Where several
+    processes share a batch they agree on the norms, as of the whole batch.
     """
 
     def __init__(self, decay: float, device: torch.device) -> None:
@@ -79,7 +82,8 @@ class Balancer:
     @torch.no_grad()
     def factor(self, first: Tensor, second: Tensor) -> Tensor:
         """Take in two gradients, ``[batch, samples]`` each; returns the ratio of the averaged norms, a scalar."""
-        now = torch.stack([gradient.norm(dim=1).mean() for gradient in (first, second)])
+        # The mean over a part of the batch pulls each example of it so many times as strongly as that over the whole.
+        now = overall(torch.stack([gradient.norm(dim=1).mean() for gradient in (first, second)])) / process_count()
         decay = ema_decay(self.decay, self.updates) if self.updates else 0.0
         # A step that is refused leaves no trace here either.
         self.norms = torch.where(torch.isfinite(now).all(), now.lerp(self.norms, decay), self.norms)
@@ -99,6 +103,7 @@ class Adversary:
         self.optimisers = Optimisers(self.net, settings)
         self.balancer = Balancer(config.balance_decay, device)
         self.started_at: int | None = None
+        self.judged = config.examples and share_of(config.examples, "adversarial.examples")
         self._told_apart = torch.zeros((), device=device)
 
     def objective(
@@ -118,7 +123,7 @@ class Adversary:
         total, terms = criterion(heard, waves)
         (gradient,) = torch.autograd.grad(total, heard)
         pull, told = self._judge(heard, waves, learns=self._learns(step))
-        count = self.config.examples
+        count = self.judged
         rise = min(1.0, (step - self.started_at + 1) / max(1, self.config.ramp_steps))
         scale = self.config.weight * rise * self.balancer.factor(gradient[:count], pull[:count])
         surrogate = (audio * (gradient + scale * pull)).sum()
@@ -150,7 +155,7 @@ class Adversary:
 
     def _judge(self, heard: Tensor, waves: Tensor, learns: bool) -> tuple[Tensor, dict[str, Tensor]]:
         """Gradient of the codec's losses in the samples of ``heard``, and the terms; the discriminators' if wanted."""
-        kind, count = self.config.loss, self.config.examples
+        kind, count = self.config.loss, self.judged
         waves = waves[:count]
         gain = LOUDNESS / (waves.square().mean(dim=1, keepdim=True).sqrt() + 1e-4)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -174,11 +179,12 @@ class Adversary:
         Raises:
             ModelError: it is missing or damaged, holds no discriminators, or others than these.
         """
-        state = load_state(checkpoint).get("adversary")
-        if state is None:
-            raise ModelError(f"{checkpoint} is of a run without discriminators; leave adversarial.init_from out")
+        state = from_leader(lambda: _adversary_in(checkpoint))
+        agreed(lambda: self._take(state["net"], checkpoint))
+
+    def _take(self, weights: dict[str, Tensor], checkpoint: Path) -> None:
         try:
-            self.net.load_state_dict(state["net"])
+            self.net.load_state_dict(weights)
         except RuntimeError:
             raise ModelError(
                 f"the discriminators in {checkpoint} are others than adversarial.windows and channels ask for"
@@ -186,3 +192,10 @@ class Adversary:
 
     def _learns(self, step: int) -> bool:
         return step % self.config.every == 0
+
+
+def _adversary_in(checkpoint: Path) -> dict[str, Any]:
+    state: dict[str, Any] | None = load_state(checkpoint).get("adversary")
+    if state is None:
+        raise ModelError(f"{checkpoint} is of a run without discriminators; leave adversarial.init_from out")
+    return state

@@ -1,7 +1,7 @@
 """Batches for each step. Every random draw of step n comes from a generator seeded with (seed, n, purpose).
 
-So a batch is a function of the step alone: preparing ahead in a thread, resuming a killed run and validating in
-between change nothing about what the network sees.
+So a batch is a function of the step alone: preparing ahead in a thread, resuming a killed run, validating in between
+and sharing it between processes change nothing about what the network sees.
 """
 
 from __future__ import annotations
@@ -32,9 +32,13 @@ class Purpose(IntEnum):
     ADVERSARY = 6
 
 
-def seed_for(seed: int, step: int, purpose: Purpose) -> int:
-    """A seed for torch's own generators for one purpose at one step, well mixed."""
-    return int(np.random.SeedSequence((seed, step, int(purpose))).generate_state(1, np.uint64)[0]) >> 1
+def seed_for(seed: int, step: int, purpose: Purpose, rank: int = 0) -> int:
+    """A seed for torch's own generators for one purpose at one step, well mixed.
+
+    Processes of another ``rank`` have another one; the first has that of a process by itself.
+    """
+    entropy = (seed, step, int(purpose), rank) if rank else (seed, step, int(purpose))
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]) >> 1
 
 
 def generator_for(seed: int, step: int, purpose: Purpose) -> np.random.Generator:
@@ -52,6 +56,14 @@ class Batch:
     def pinned(self) -> Batch:
         """The same in memory that a GPU can fetch by itself."""
         return Batch(self.waves.pin_memory(), self.levels.pin_memory())
+
+    def part(self, rank: int, count: int) -> Batch:
+        """The ``rank``-th of ``count`` equal parts: every ``count``-th example.
+
+        Dealt like cards, so that the first examples of the batch are the first of each part: discriminators that judge
+        some of a batch (``adversarial.examples``) then judge the same ones however many processes there are.
+        """
+        return self if count == 1 else Batch(self.waves[rank::count].clone(), self.levels[rank::count].clone())
 
 
 class LevelSampler:

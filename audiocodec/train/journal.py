@@ -87,6 +87,24 @@ class Journal:
         self.close()
 
 
+class NoJournal(Journal):
+    """One that keeps and shows nothing, for all but one of the processes that train together."""
+
+    has_board = True  # none is missing
+
+    def __init__(self) -> None:
+        """Opens no file."""
+
+    def report(self, progress: Progress) -> None:
+        """Nothing."""
+
+    def audio(self, name: str, samples: npt.NDArray[np.float32], step: int) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
+        """Nothing."""
+
+
 @contextmanager
 def terminal_watcher() -> Iterator[OnProgress]:
     """A watcher that keeps a bar at the bottom of a terminal, and prints plain lines into a pipe."""

@@ -12,10 +12,12 @@ from pathlib import Path
 import torch
 import yaml
 
+from audiocodec.bottleneck.across import process_count
 from audiocodec.errors import OutputError, UsageError
 from audiocodec.nn.model import CodecNet
+from audiocodec.train.distributed import agreed, from_leader, in_turns, joined, leads, own_device, share_of
 from audiocodec.train.interrupt import StopRequest, stop_on_signals
-from audiocodec.train.journal import Journal, OnProgress, terminal_watcher
+from audiocodec.train.journal import Journal, NoJournal, OnProgress, Progress, terminal_watcher
 from audiocodec.train.losses import ReconstructionLoss
 from audiocodec.train.network import load_network, new_network, reconstruct, save_network
 from audiocodec.train.recipe import Recipe, as_json, load_recipe, with_end
@@ -57,6 +59,9 @@ def train_from_recipe(
 ) -> TrainReport:
     """Train a model.
 
+    Called in each of several processes that torchrun started, they train one model together; the first alone writes
+    files and calls ``on_progress`` (:mod:`audiocodec.train.distributed`).
+
     Args:
         recipe_path: YAML, see :class:`audiocodec.train.recipe.Recipe`.
         overrides: ``section.key=value`` each, on top of the recipe.
@@ -71,29 +76,45 @@ def train_from_recipe(
     Raises:
         ConfigError: the recipe; DataError: no audio to train on; OutputError: ``out_dir`` holds a run already, or
         cannot be written; ModelError: ``init`` or the checkpoint; UsageError: no such device; AudiocodecError: the
-        training diverged.
+        training diverged, or another process was lost; SystemExit: another process has one of these and says so.
     """
     extra = [f"init_from={init}"] if init is not None else []
-    recipe = with_end(load_recipe(Path(recipe_path), [*overrides, *extra]), minutes, steps)
-    out = Path(out_dir) if out_dir is not None else Path("runs") / recipe.name
-    resuming = _prepare_output(out, recipe, resume)
+    place = choose_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    place = choose_device(device)
-    if recipe.precision != "float32":
-        torch.set_float32_matmul_precision("high")
     with ExitStack() as stack:
-        watcher = on_progress or stack.enter_context(terminal_watcher())
+        stack.enter_context(joined(place))
+        recipe = from_leader(lambda: _read(Path(recipe_path), [*overrides, *extra], minutes, steps))
+        out = Path(out_dir) if out_dir is not None else Path("runs") / recipe.name
+        resuming = from_leader(lambda: _prepare_output(out, recipe, resume))
+        if recipe.precision != "float32":
+            torch.set_float32_matmul_precision("high")
+        watcher = on_progress or (stack.enter_context(terminal_watcher()) if leads() else _unseen)
         stop = stack.enter_context(stop_on_signals())
         return _run(recipe, out, resuming, place, watcher, stop)
 
 
+def _read(path: Path, overrides: Sequence[str], minutes: float | None, steps: int | None) -> Recipe:
+    recipe = with_end(load_recipe(path, overrides), minutes, steps)
+    share_of(recipe.batch.size, "batch.size")
+    if recipe.adversarial.weight and recipe.adversarial.examples is not None:
+        share_of(recipe.adversarial.examples, "adversarial.examples")
+    return recipe
+
+
+def _unseen(progress: Progress) -> None:
+    """What a process shows that does not lead."""
+
+
 def choose_device(name: str | None) -> torch.device:
-    """The device called ``name``; if None, a GPU if there is one, else the CPU. Raises UsageError if it is absent."""
+    """The device called ``name``; if None, a GPU if there is one, else the CPU. Raises UsageError if it is absent.
+
+    Of several GPUs it is this process's own, where torchrun started several.
+    """
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return own_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     try:
-        device = torch.device(name)
+        device = own_device(torch.device(name))
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -104,23 +125,18 @@ def choose_device(name: str | None) -> torch.device:
 def _run(
     recipe: Recipe, out: Path, resuming: bool, device: torch.device, watcher: OnProgress, stop: StopRequest
 ) -> TrainReport:
-    sources = open_sources(recipe)
+    # One process fills a cache, the others find it full.
+    sources = (in_turns if recipe.data.cache is not None else agreed)(lambda: open_sources(recipe))
     feed = Feed(recipe, sources.train, pin=device.type == "cuda")
     torch.manual_seed(recipe.seed)  # initial weights
-    if resuming:
-        net = CodecNet(recipe.model)
-    elif recipe.init_from is not None:
-        net = load_network(Path(recipe.init_from), recipe.model)
-    else:
-        net = new_network(recipe.model, feed.plain_crops, recipe.data.initialise_minutes)
-    net.to(device)
-    criterion = ReconstructionLoss(recipe.loss, recipe.model.sample_rate).to(device)
+    net = from_leader(lambda: _network(recipe, feed, resuming)).to(device)
+    criterion = agreed(lambda: ReconstructionLoss(recipe.loss, recipe.model.sample_rate)).to(device)
     forward = torch.compile(net) if recipe.compile else net
     if recipe.compile:
         criterion.compile()
     save, use = partial(save_network, net), partial(token_use, net)
     parts = Parts(net, forward, partial(reconstruct, net), criterion, feed, sources.clips, save, use)
-    with Journal(out, recipe.model.sample_rate, watcher, resuming) as journal:
+    with Journal(out, recipe.model.sample_rate, watcher, resuming) if leads() else NoJournal() as journal:
         trainer = Trainer(recipe, parts, journal, out, device)
         if resuming:
             trainer.resume()
@@ -137,6 +153,14 @@ def _run(
         return TrainReport(
             out, trainer.step, trainer.elapsed_s(), trainer.best_score, trainer.refused_steps, stop.signal_number
         )
+
+
+def _network(recipe: Recipe, feed: Feed, resuming: bool) -> CodecNet:
+    if resuming:
+        return CodecNet(recipe.model)  # its weights are those of the checkpoint
+    if recipe.init_from is not None:
+        return load_network(Path(recipe.init_from), recipe.model)
+    return new_network(recipe.model, feed.plain_crops, recipe.data.initialise_minutes)
 
 
 def _prepare_output(out: Path, recipe: Recipe, resume: bool) -> bool:
@@ -156,4 +180,5 @@ def _opening(net: torch.nn.Module, recipe: Recipe, device: torch.device, step: i
     million = sum(p.numel() for p in net.parameters()) / 1e6
     start = f"resuming {recipe.name}" if step else f"training {recipe.name}"
     where = f"{device}, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device)
-    return f"{start}: {million:.2f} M parameters on {where}"
+    others = f", in {process_count()} processes" if process_count() > 1 else ""
+    return f"{start}: {million:.2f} M parameters on {where}{others}"

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from audiocodec.bottleneck.across import overall
 from audiocodec.config import Strict
 from audiocodec.train.loudness import LoudnessDistance
 
@@ -44,7 +45,11 @@ class LossConfig(Strict):
 
 
 class ReconstructionLoss(nn.Module):
-    """Weighted sum of spectral, waveform and perceptual distances."""
+    """Weighted sum of spectral, waveform and perceptual distances.
+
+    Those that are relative to the target's mean are so to the mean over the batch. In training mode that is the batch
+    of all processes that train together, which must then all call it.
+    """
 
     def __init__(self, config: LossConfig, sample_rate: int) -> None:
         super().__init__()
@@ -65,7 +70,7 @@ class ReconstructionLoss(nn.Module):
             for name, value in self._distances(self._views(estimate, window), wanted).items():
                 parts[name] = parts.get(name, value.new_zeros(())) + value / len(self.config.windows)
         if self.config.waveform:
-            parts["waveform"] = (estimate - target).abs().mean() / (target.abs().mean() + 1e-6)
+            parts["waveform"] = (estimate - target).abs().mean() / (self._overall(target.abs().mean()) + 1e-6)
         if self.loudness is not None:
             parts["loudness"] = self.loudness(estimate, target)
         total = sum((getattr(self.config, name) * value for name, value in parts.items()), estimate.new_zeros(()))
@@ -90,15 +95,21 @@ class ReconstructionLoss(nn.Module):
 
     def _distances(self, estimate: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
         a, b = estimate["mel"], target["mel"]
-        parts = {"log_mel": (a.log() - b.log()).abs().mean(), "linear_mel": (a - b).abs().mean() / b.mean()}
+        parts = {
+            "log_mel": (a.log() - b.log()).abs().mean(),
+            "linear_mel": (a - b).abs().mean() / self._overall(b.mean()),
+        }
         if "compressed" in target:
-            norm = target["compressed"].square().mean()
+            norm = self._overall(target["compressed"].square().mean())
             parts["compressed"] = (estimate["compressed"] - target["compressed"]).square().mean() / norm
             parts["complex_compressed"] = 2 * (estimate["complex"] - target["complex"]).square().mean() / norm
         if "amplitude" in target:
             error = (estimate["amplitude"] - target["amplitude"]).square().sum(dim=(1, 2)).add(1e-12).sqrt()
             parts["convergence"] = (error / target["amplitude"].square().sum(dim=(1, 2)).sqrt()).mean()
         return parts
+
+    def _overall(self, mean: Tensor) -> Tensor:
+        return overall(mean) if self.training else mean
 
 
 def mel_matrix(window: int, bands: int, sample_rate: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from audiocodec.train.distributed import average_gradients
 from audiocodec.train.recipe import OptimiserConfig
 
 # Quintic Newton-Schulz coefficients of K. Jordan's Muon (2024): steepest at zero, singular values end in 0.7 to 1.2.
@@ -104,8 +105,10 @@ class Optimisers:
     def step(self, loss: Tensor, rate_factor: float) -> tuple[Tensor, Tensor]:
         """Clip, then step unless loss or gradient is not finite. No synchronisation with the device.
 
+        Both are first averaged over the processes that train together, so that all make or refuse the same step.
         Returns the gradient's norm before clipping and whether the step was refused (0. or 1.), both scalars.
         """
+        loss = average_gradients(self.parameters, loss)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.clip)
         refused = 1.0 - (torch.isfinite(norm) & torch.isfinite(loss)).float()
         for optimiser, rate in zip(self.members, self.top_rates, strict=True):

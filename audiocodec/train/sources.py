@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from audiocodec.bottleneck.across import process_count
 from audiocodec.errors import DataError
 from audiocodec.train.augment import augment
+from audiocodec.train.distributed import process_rank
 from audiocodec.train.feed import Batch, LevelSampler, Purpose, generator_for
 from audiocodec.train.recipe import Recipe
 from audiocodec.train.shards import Corpus
@@ -62,19 +64,24 @@ def _length(corpus: Corpus) -> str:
 
 
 class Feed:
-    """Makes the batch of any step: crops, augmentation, level counts."""
+    """Makes the batch of any step: crops, augmentation, level counts.
+
+    Each of several processes makes the whole batch and keeps its part. Making only that part would be less work, but
+    one crop may be mixed with another, and all share one sequence of draws: this way W processes train on exactly what
+    one would, and a run may go on with another W.
+    """
 
     def __init__(self, recipe: Recipe, corpus: Corpus, pin: bool) -> None:
         self._recipe, self._corpus, self._pin = recipe, corpus, pin
         self._levels = LevelSampler(recipe)
 
     def __call__(self, step: int) -> Batch:
-        """The batch of ``step``."""
+        """The batch of ``step``, or this process's part of it."""
         recipe, size = self._recipe, self._recipe.batch.size
         crops = self._corpus.crops(generator_for(recipe.seed, step, Purpose.CROPS), size, recipe.crop_samples)
         draws = generator_for(recipe.seed, step, Purpose.AUGMENT)
         waves = augment(crops, draws, recipe.augment, recipe.model.sample_rate)
-        batch = Batch(waves, self._levels(step, size))
+        batch = Batch(waves, self._levels(step, size)).part(process_rank(), process_count())
         return batch.pinned() if self._pin else batch
 
     def plain_crops(self, count: int, samples: int) -> Tensor:
