@@ -23,45 +23,19 @@ duplicates, and everything reserved for testing: the languages marked below, wha
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import hashlib
-import json
 import re
-import shutil
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from debian_packages import copyright_file, fetch, version
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from debian_corpus import IGNORED, RESERVED, TRAIN, Kind, Package, command
 
-from audiocodec.errors import AudiocodecError, MissingExtraError
-from audiocodec.train.decode import AUDIO_SUFFIXES, Clip, UndecodableError, convert, decode
-from audiocodec.train.fingerprint import FingerprintIndex, fingerprint
-from audiocodec.train.pack import Item, pack_items, read_index
-from audiocodec.train.shards import Corpus
+from audiocodec.errors import MissingExtraError
+from audiocodec.train.decode import Clip, UndecodableError, convert, decode
+from audiocodec.train.pack import Item
 
 RATE = 16000
-# A duplicate covers this much of a recording; prompts that share one spoken number do not.
-DUPLICATE_SHARE = 0.8
-
-TRAIN, RESERVED, IGNORED = "train", "reserved", "ignored"
-
-
-@dataclass(frozen=True)
-class Package:
-    """``use`` says of a file (path inside the package) whether it is for training, reserved, or neither."""
-
-    name: str
-    licence: str
-    use: Callable[[str], str]
-    source: bool = False
 
 
 def _all(_: str) -> str:
@@ -108,13 +82,6 @@ PACKAGES = (
 )
 
 
-def audio_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Path inside the package, and path, of each audio file (links left out: they repeat others)."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in {*AUDIO_SUFFIXES, ".g722"} and path.is_file() and not path.is_symlink():
-            yield path.relative_to(folder).as_posix(), path
-
-
 def read(item: Item, rate: int) -> Clip:
     """Decode one file; refuses what is sampled below ``rate``."""
     clip = _read_g722(item.path, rate) if item.path.suffix == ".g722" else decode(item.path, rate, measure=True)
@@ -141,132 +108,8 @@ def _read_g722(path: Path, rate: int) -> Clip:
     return convert(np.concatenate(blocks), 16000, rate, measure=True)
 
 
-class Gate:
-    """Refuses recordings that sound like a reserved one, or like one that is packed already."""
-
-    def __init__(self, reserved: FingerprintIndex) -> None:
-        self._reserved = reserved
-        self._known = FingerprintIndex()
-        self._exact: dict[bytes, str] = {}
-
-    def remember(self, name: str, samples: NDArray[np.int16]) -> None:
-        """Make a recording known that is packed."""
-        self._exact[hashlib.sha256(samples.tobytes()).digest()] = name
-        self._known.add(name, fingerprint(samples))
-
-    def __call__(self, item: Item, clip: Clip) -> str | None:
-        """The reason for refusing, or None; what is not refused is remembered."""
-        digest = hashlib.sha256(clip.samples.tobytes()).digest()
-        if digest in self._exact:
-            return f"the same as {self._exact[digest]}"
-        words = fingerprint(clip.samples)
-        if match := self._reserved.find(words):
-            return f"sounds like the reserved {match.name} for {match.seconds:.1f} s"
-        match = self._known.find(words)
-        if match and match.words >= DUPLICATE_SHARE * np.count_nonzero(words):
-            return f"sounds like {match.name}"
-        self._exact[digest] = item.name
-        self._known.add(item.name, words)
-        return None
-
-
-def prepare(out: Path, work: Path, reserved_folders: Sequence[Path], workers: int, packages: Sequence[Package]) -> None:
-    """The whole recipe. Raises AudiocodecError of one line."""
-    items: list[Item] = []
-    reserved: list[tuple[str, Path]] = [found for folder in reserved_folders for found in audio_files(folder)]
-    folders: dict[str, Path] = {}
-    with _bar() as bar:
-        for package in bar.track(packages, description="fetching packages"):
-            folders[package.name] = fetch(package.name, work, source=package.source)
-            facts = {"package": package.name, "licence": package.licence}
-            for inside, path in audio_files(folders[package.name]):
-                use = package.use("/" + inside)
-                if use == TRAIN:
-                    items.append(Item(path, f"{package.name}/{inside}", facts))
-                elif use == RESERVED:
-                    reserved.append((f"{package.name}/{inside}", path))
-        index = FingerprintIndex()
-        for name, path in bar.track(reserved, description="fingerprints of what is reserved"):
-            with contextlib.suppress(UndecodableError):
-                index.add(name, fingerprint(decode(path, RATE).samples))
-        gate = Gate(index)
-        for shard in bar.track(sorted(out.glob("shard-*.tar")), description="what is packed already"):
-            packed = Corpus.open(shard, rate=RATE, workers=workers)
-            for number, name in enumerate(packed.names):
-                gate.remember(name, (packed.clip(number) * 32768.0).astype(np.int16))
-        task = bar.add_task("decoding and packing", total=len(items))
-        report = pack_items(
-            items,
-            out,
-            rate=RATE,
-            workers=workers,
-            progress=lambda done, _: bar.update(task, completed=done),
-            read=read,
-            refuse=gate,
-        )
-    _describe(out, folders, packages)
-    print(
-        f"{report.recordings} recordings, {report.hours:.2f} h, {report.bytes / 1e6:.0f} MB in {report.shards} shards"
-    )
-    kinds = ("the same as", "sounds like the reserved", "sounds like", "sampled at")
-    reasons = Counter(next((kind for kind in kinds if kind in line), "unusable") for line in report.skipped)
-    print("left out: " + ", ".join(f"{count} {reason}" for reason, count in reasons.most_common()))
-
-
-def _describe(out: Path, folders: dict[str, Path], packages: Sequence[Package]) -> None:
-    """Write sources.json and the copyright files, and print the table."""
-    members = [entry for shard in sorted(out.glob("shard-*.tar")) for entry in read_index(shard)["members"]]
-    (out / "copyright").mkdir(exist_ok=True)
-    rows = []
-    for package in packages:
-        folder = folders[package.name]
-        mine = [entry for entry in members if entry["package"] == package.name]
-        terms = copyright_file(package.name, folder)
-        if terms:
-            shutil.copyfile(terms, out / "copyright" / f"{package.name}.txt")
-        rows.append(
-            {
-                "package": package.name,
-                "version": version(folder),
-                "hours": round(sum(entry["samples"] for entry in mine) / RATE / 3600.0, 3),
-                "recordings": len(mine),
-                "licence": package.licence,
-                "copyright": f"copyright/{package.name}.txt" if terms else None,
-            }
-        )
-        print(f"{package.name:32s} {rows[-1]['hours']:6.2f} h  {len(mine):6d} recordings  {package.licence}")
-    (out / "sources.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
-
-
-def main() -> int:
-    """Read the command line; 0 when done, an exit code of `audiocodec.errors` otherwise."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("data/free_speech"), help="folder for the shards")
-    parser.add_argument("--work", type=Path, default=Path("data/debian"), help="folder for packages; 2.5 GB")
-    parser.add_argument("--reserved", type=Path, action="append", default=[], help="folder of audio to keep out")
-    parser.add_argument("--workers", type=int, default=2, help="threads that decode")
-    options = parser.parse_args()
-    try:
-        prepare(options.out, options.work, options.reserved, options.workers, PACKAGES)
-    except AudiocodecError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+KIND = Kind(RATE, read)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command(__doc__ or "", "data/free_speech", PACKAGES, KIND))

@@ -25,6 +25,13 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return prepare_free_speech
 
 
+@pytest.fixture
+def debian_corpus(recipe: ModuleType) -> ModuleType:
+    import debian_corpus
+
+    return debian_corpus
+
+
 @pytest.mark.parametrize(
     ("package", "path", "use"),
     [
@@ -65,7 +72,7 @@ def _speech(seed: int, rate: int = 16000, seconds: float = 3.0) -> np.ndarray:
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs Debian's dpkg")
-def test_a_package_becomes_shards(recipe: ModuleType, tmp_path: Path) -> None:
+def test_a_package_becomes_shards(recipe: ModuleType, debian_corpus: ModuleType, tmp_path: Path) -> None:
     sounds = tmp_path / "tree" / "usr" / "share" / "klettres"
     for language, name, seed, rate in [
         ("cs", "one", 0, 44100),
@@ -96,7 +103,7 @@ def test_a_package_becomes_shards(recipe: ModuleType, tmp_path: Path) -> None:
     soundfile.write(held / "excerpt.flac", _speech(4)[8000:40000], 16000)
     packages = [package for package in recipe.PACKAGES if package.name == "klettres-data"]
     for _ in range(2):  # the second run finds everything done
-        recipe.prepare(tmp_path / "out", tmp_path / "work", [held], 1, packages)
+        debian_corpus.prepare(tmp_path / "out", tmp_path / "work", [held], 1, packages, recipe.KIND)
     corpus = Corpus.open(tmp_path / "out", rate=16000)
     inside = "klettres-data/usr/share/klettres"
     assert corpus.names == [f"{inside}/cs/one.flac", f"{inside}/da/two again.flac"]
