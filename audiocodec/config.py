@@ -209,6 +209,7 @@ class ModelConfig(Strict):
     kernel: int = Field(5, ge=1, description="taps of the depthwise convolutions")
     expansion: int = Field(2, ge=1)
     noise_frames: int = Field(61, ge=1, description="period of the decoder's fixed noise, token frames; prime")
+    learnt_noise: bool = Field(False, description="train the fixed noise too: its level in each band steadies")
     level_scale: tuple[float, ...] = Field(..., description="levels of each dimension over the base level count")
     level_offset: tuple[float, ...] = Field((), description="added to scale times base; empty: zeros")
     level_settings: tuple[int, ...] = Field((3, 5, 7, 9, 13, 17, 25, 33), description="base level counts on offer")

@@ -127,7 +127,11 @@ class Decoder(nn.Module):
         self.pulses = PulseTrain(config.sample_rate, bins, stack) if config.pitch else None
         self.register_buffer("spreading", spreading(bands, bins, config.sample_rate), persistent=False)
         generator = torch.Generator().manual_seed(20602)
-        self.register_buffer("noise", torch.randn(config.noise_frames, stack * bins, generator=generator))
+        noise = torch.randn(config.noise_frames, stack * bins, generator=generator)
+        if config.learnt_noise:
+            self.noise = nn.Parameter(noise)
+        else:
+            self.register_buffer("noise", noise)
         self.envelope_mean = nn.Parameter(torch.full((stack * bands + config.pitch,), -9.0))
         self.envelope_out = nn.Parameter(torch.zeros(config.dims, stack * bands + config.pitch))
         self.shape_out = nn.Parameter(torch.zeros(config.dims, stack * bins))
