@@ -24,6 +24,7 @@ from audiocodec.checkpoint import load_model
 from audiocodec.errors import ConfigError, UsageError
 from audiocodec.train import distributed
 from audiocodec.train.feed import Batch, Purpose, seed_for
+from audiocodec.train.interrupt import stop_on_signals
 from audiocodec.train.loop import TrainReport, train_from_recipe
 from audiocodec.train.state import load_state
 
@@ -132,6 +133,8 @@ def assert_same_gradients(one: str, other: str) -> None:
     assert torch.allclose(a["/adversary/norms"], b["/adversary/norms"], rtol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # nine processes that import torch, on a machine that may be busy
 def test_two_processes_make_the_step_of_one_and_either_goes_on_with_the_other(folder):
     write_recipe()
     pair = together("pair", "--steps", "1")
@@ -163,6 +166,7 @@ def test_two_processes_make_the_step_of_one_and_either_goes_on_with_the_other(fo
             assert float((value - wanted[name]).abs().max()) <= 4e-4, name
 
 
+@pytest.mark.slow
 def test_vector_perturbation_and_a_signal_at_the_launcher(folder):
     model = {**RECIPE["model"], "pitch": False, "bottleneck": WALK, "level_scale": [1.0, 1.0], "level_settings": [16]}
     write_recipe(model=model, checkpoint_seconds=1e-9, clean_steps=2)
@@ -184,6 +188,7 @@ def test_vector_perturbation_and_a_signal_at_the_launcher(folder):
     assert alone("walk", step + 1, overrides=["log_steps=1"], resume=True).step == step + 1
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused_in_one_line(folder):
     write_recipe(batch={"size": 5, "seconds": 0.3})
     refused = together("odd", "--steps", "1")
@@ -210,6 +215,15 @@ def test_processes_draw_differently_and_the_first_as_one_alone():
     seeds = [seed_for(3, 7, Purpose.NETWORK, rank) for rank in range(64)]
     assert seeds[0] == seed_for(3, 7, Purpose.NETWORK)
     assert len({*seeds}) == 64
+
+
+def test_a_signal_that_comes_twice_is_one():
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with stop_on_signals(patient=True) as stop:
+        for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        assert stop.signal_number == signal.SIGTERM
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch):

@@ -66,6 +66,11 @@ def own_device(device: torch.device) -> torch.device:
     return torch.device("cuda", number)
 
 
+def launched() -> bool:
+    """Whether a launcher started this process, and signals it."""
+    return "RANK" in os.environ
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
     """Within, this process belongs to those that torchrun started with it, if it did; all leave together.
@@ -212,7 +217,7 @@ def share_of(count: int, what: str) -> int:
 
 def _launched() -> int:
     """Number of processes that were started together, by what torchrun tells each."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    return int(os.environ.get("WORLD_SIZE", "1")) if launched() else 1
 
 
 def _local_rank() -> int:

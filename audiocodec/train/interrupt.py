@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask a run to stop after the step it is in; a second one stops it at once."""
+"""Ctrl-C and SIGTERM ask a run to stop after the step it is in; a second one stops it at once, not under torchrun."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Within, SIGINT and SIGTERM are noted instead of raised. Outside the main thread this does nothing."""
+def stop_on_signals(patient: bool = False) -> Iterator[StopRequest]:
+    """Within, SIGINT and SIGTERM are noted instead of raised. Outside the main thread this does nothing.
+
+    ``patient`` ignores all but the first: a scheduler signals every process of a job, and torchrun passes on its own.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -31,7 +34,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         request.signal_number = number
         for each, handler in before.items():
-            signal.signal(each, handler)
+            signal.signal(each, signal.SIG_IGN if patient else handler)
 
     for number in watched:
         signal.signal(number, note)

@@ -15,7 +15,7 @@ import yaml
 from audiocodec.bottleneck.across import process_count
 from audiocodec.errors import OutputError, UsageError
 from audiocodec.nn.model import CodecNet
-from audiocodec.train.distributed import agreed, from_leader, in_turns, joined, leads, own_device, share_of
+from audiocodec.train.distributed import agreed, from_leader, in_turns, joined, launched, leads, own_device, share_of
 from audiocodec.train.interrupt import StopRequest, stop_on_signals
 from audiocodec.train.journal import Journal, NoJournal, OnProgress, Progress, terminal_watcher
 from audiocodec.train.losses import ReconstructionLoss
@@ -90,7 +90,7 @@ def train_from_recipe(
         if recipe.precision != "float32":
             torch.set_float32_matmul_precision("high")
         watcher = on_progress or (stack.enter_context(terminal_watcher()) if leads() else _unseen)
-        stop = stack.enter_context(stop_on_signals())
+        stop = stack.enter_context(stop_on_signals(patient=launched()))
         return _run(recipe, out, resuming, place, watcher, stop)
 
 
