@@ -134,7 +134,7 @@ def assert_same_gradients(one: str, other: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # nine processes that import torch, on a machine that may be busy
+@pytest.mark.timeout(600)  # two launches, which take minutes on a busy machine
 def test_two_processes_make_the_step_of_one_and_either_goes_on_with_the_other(folder):
     write_recipe()
     pair = together("pair", "--steps", "1")
