@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -198,6 +199,7 @@ class ModelConfig(Strict):
     stem_hop: int = Field(160, ge=8, description="stride of the stem, samples; its kernel is twice as long")
     stem_frames: int = Field(2, ge=1, description="stem frames stacked into one token frame")
     bands: int = Field(21, ge=4, description="envelope bands")
+    band_edges: tuple[int, ...] = Field((), description="edges of the bands in stem bins; empty: by the mel scale")
     envelope_dims: int = Field(12, ge=0)
     shape_dims: int = Field(24, ge=0)
     linear_path: bool = True
@@ -301,6 +303,11 @@ class ModelConfig(Strict):
             raise ValueError("envelope_dims and shape_dims are both 0: nothing would be learnt")
         if self.bands > self.stem_hop:
             raise ValueError(f"{self.bands} bands cannot share the {self.stem_hop} bins of the stem")
+        edges = self.band_edges
+        if edges and (len(edges) != self.bands + 1 or edges[0] != 0 or edges[-1] != self.stem_hop):
+            raise ValueError(f"band_edges needs {self.bands + 1} values from 0 to stem_hop, {self.stem_hop}")
+        if any(low >= high for low, high in pairwise(edges)):
+            raise ValueError("band_edges must rise")
         stride = max(1, round(self.sample_rate / PITCH_SEARCH_HZ))
         if self.pitch and self.hop_samples % stride:
             raise ValueError(

@@ -15,7 +15,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -217,14 +217,19 @@ def _bar() -> Progress:
     )
 
 
-def command(description: str, out: str, packages: Sequence[Package], kind: Kind) -> int:
-    """Read the command line and `prepare`; 0 when done, an exit code of `audiocodec.errors` otherwise."""
+def command(description: str, out: str, packages: Sequence[Package], kind: Kind, rates: Sequence[int] = ()) -> int:
+    """Read the command line and `prepare`; 0 when done, an exit code of `audiocodec.errors` otherwise.
+
+    ``rates``: sampling rates that the reader can give besides the kind's own.
+    """
     parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(out), help="folder for the shards")
     parser.add_argument("--work", type=Path, default=Path("data/debian"), help="folder for packages")
     parser.add_argument("--reserved", type=Path, action="append", default=[], help="folder of audio to keep out")
     parser.add_argument("--workers", type=int, default=2, help="threads that decode")
+    parser.add_argument("--rate", type=int, default=kind.rate, choices=rates or (kind.rate,), help="of the shards, Hz")
     options = parser.parse_args()
+    kind = replace(kind, rate=options.rate)
     try:
         prepare(options.out, options.work, options.reserved, options.workers, packages, kind)
     except AudiocodecError as error:

@@ -100,7 +100,19 @@ def test_it_enters_the_reconstruction_loss_by_its_weight(speech):
 
 def test_another_rate_is_refused():
     with pytest.raises(ConfigError, match="16000 Hz, not 24000 Hz"):
-        ReconstructionLoss(LossConfig(loudness=0.1), 24000)
+        LoudnessDistance(24000)
+
+
+def test_the_loss_of_a_model_at_another_rate_measures_at_16_khz(speech):
+    estimate = noisy(speech, 10)
+    seconds = speech.shape[1] // 16000
+    low = [wave[:, : 16000 * seconds] for wave in (estimate, speech)]
+    high = [torch.from_numpy(soxr.resample(wave.numpy().T, 16000, 24000).T.copy()) for wave in low]
+    one, other = (
+        ReconstructionLoss(LossConfig(loudness=1.0), rate)(*pair)[1]["loudness"].item()
+        for rate, pair in ((16000, low), (24000, high))
+    )
+    assert other == pytest.approx(one, rel=0.03)
 
 
 def test_the_tables_hold_49_bands_that_fill_the_spectrum():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from audiocodec.config import ModelConfig
 
 # A band under -74 dB of full scale counts as silent: lower levels are recording noise, not worth describing.
 POWER_FLOOR = 4e-8
@@ -23,18 +26,22 @@ def band_edges(bands: int, bins: int, sample_rate: int) -> list[int]:
     return edges
 
 
-def pooling(bands: int, bins: int, sample_rate: int) -> Tensor:
+def edges_of(config: ModelConfig) -> list[int]:
+    """Edges of a model's bands, in bins of its stem."""
+    return list(config.band_edges) or band_edges(config.bands, config.stem_hop, config.sample_rate)
+
+
+def pooling(edges: Sequence[int]) -> Tensor:
     """``[bins, bands]``: the mean power of each band is ``power @ pooling``."""
-    edges = band_edges(bands, bins, sample_rate)
-    matrix = torch.zeros(bins, bands)
+    matrix = torch.zeros(edges[-1], len(edges) - 1)
     for band, (low, high) in enumerate(pairwise(edges)):
         matrix[low:high, band] = 1.0 / (high - low)
     return matrix
 
 
-def spreading(bands: int, bins: int, sample_rate: int) -> Tensor:
+def spreading(edges: Sequence[int]) -> Tensor:
     """``[bands, bins]``: log band levels interpolated linearly between band centres."""
-    edges = band_edges(bands, bins, sample_rate)
+    bands, bins = len(edges) - 1, edges[-1]
     centres = torch.tensor([(a + b - 1) / 2 for a, b in pairwise(edges)])
     position = torch.arange(bins, dtype=torch.float32).clamp(centres[0], centres[-1])
     right = torch.searchsorted(centres, position).clamp(1, bands - 1)

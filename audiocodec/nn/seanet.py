@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from audiocodec.bottleneck import target_deviation
 from audiocodec.config import ModelConfig
-from audiocodec.nn.bands import POWER_FLOOR, pooling, spreading
+from audiocodec.nn.bands import POWER_FLOOR, edges_of, pooling, spreading
 from audiocodec.nn.layers import State, UnitStack
 from audiocodec.nn.pitch import PitchTracker, PulseTrain, from_latent, to_latent
 from audiocodec.nn.stem import Analysis, Synthesis
@@ -46,8 +46,8 @@ class Encoder(nn.Module):
         self.bins, self.stack, self.linear_path = bins, stack, config.linear_path
         self.analysis = Analysis(bins, learnt=config.stem == "learnt")
         self.pitch = PitchTracker(config.sample_rate, config.hop_samples) if config.pitch else None
-        self.register_buffer("pooling", pooling(config.bands, bins, config.sample_rate), persistent=False)
-        self.register_buffer("spreading", spreading(config.bands, bins, config.sample_rate), persistent=False)
+        self.register_buffer("pooling", pooling(edges_of(config)), persistent=False)
+        self.register_buffer("spreading", spreading(edges_of(config)), persistent=False)
         self.envelope_mean = nn.Parameter(torch.full((stack * config.bands + config.pitch,), -9.0))
         self.envelope_in = nn.Parameter(torch.zeros(stack * config.bands + config.pitch, config.dims))
         self.shape_in = nn.Parameter(torch.zeros(stack * bins, config.dims))
@@ -125,7 +125,7 @@ class Decoder(nn.Module):
         self.deviation = target_deviation(config.bottleneck)
         self.synthesis = Synthesis(bins, learnt=config.stem == "learnt")
         self.pulses = PulseTrain(config.sample_rate, bins, stack) if config.pitch else None
-        self.register_buffer("spreading", spreading(bands, bins, config.sample_rate), persistent=False)
+        self.register_buffer("spreading", spreading(edges_of(config)), persistent=False)
         generator = torch.Generator().manual_seed(20602)
         noise = torch.randn(config.noise_frames, stack * bins, generator=generator)
         if config.learnt_noise:

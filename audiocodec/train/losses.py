@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from audiocodec.bottleneck.across import overall
 from audiocodec.config import Strict
+from audiocodec.train.loudness import SAMPLE_RATE as LOUDNESS_RATE
 from audiocodec.train.loudness import LoudnessDistance
 
 
@@ -57,7 +58,8 @@ class ReconstructionLoss(nn.Module):
         for window, bands in zip(config.windows, config.mel_bands, strict=True):
             self.register_buffer(f"window_{window}", torch.hann_window(window), persistent=False)
             self.register_buffer(f"mel_{window}", mel_matrix(window, bands, sample_rate), persistent=False)
-        self.loudness = LoudnessDistance(sample_rate) if config.loudness else None
+        self.sample_rate = sample_rate
+        self.loudness = LoudnessDistance(LOUDNESS_RATE) if config.loudness else None
 
     def forward(self, estimate: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """``[batch, samples]`` each; returns the weighted total and the unweighted parts, detached."""
@@ -72,7 +74,8 @@ class ReconstructionLoss(nn.Module):
         if self.config.waveform:
             parts["waveform"] = (estimate - target).abs().mean() / (self._overall(target.abs().mean()) + 1e-6)
         if self.loudness is not None:
-            parts["loudness"] = self.loudness(estimate, target)
+            at_16k = (resampled(wave, self.sample_rate, LOUDNESS_RATE) for wave in (estimate, target))
+            parts["loudness"] = self.loudness(*at_16k)
         total = sum((getattr(self.config, name) * value for name, value in parts.items()), estimate.new_zeros(()))
         return total, {name: value.detach() for name, value in parts.items()}
 
@@ -110,6 +113,18 @@ class ReconstructionLoss(nn.Module):
 
     def _overall(self, mean: Tensor) -> Tensor:
         return overall(mean) if self.training else mean
+
+
+def resampled(wave: Tensor, rate: int, lower: int) -> Tensor:
+    """``[batch, samples]`` at ``rate`` Hz to ``lower`` Hz, by leaving out the upper part of the spectrum.
+
+    The ends of a crop meet: where they differ, the first and last milliseconds ring, in both signals that are compared.
+    """
+    if rate == lower:
+        return wave
+    samples = round(wave.shape[1] * lower / rate)
+    spectrum = torch.fft.rfft(wave)[:, : samples // 2 + 1]
+    return torch.fft.irfft(spectrum, samples) * (samples / wave.shape[1])
 
 
 def mel_matrix(window: int, bands: int, sample_rate: int) -> Tensor:
