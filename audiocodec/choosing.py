@@ -17,6 +17,8 @@ from audiocodec.models import InstalledModel
 from audiocodec.output import STDIO
 
 Samples = NDArray[np.float32]
+# Blocks [channels, n] that follow each other. They stay apart: joining ten seconds takes a third as long as the rest.
+Stretch = Sequence[Samples]
 PIECES, PIECE_SECONDS = 3, 10
 LIVE_SECONDS = 5.0  # of a stream that is still arriving: all that waits for the decision
 # A band counts as filled with this share of the power below it. What resampling leaves above the old band lies under
@@ -54,7 +56,7 @@ def choose(reader: AudioReader, *, wait: bool = True) -> Choice:
 
 
 def _suited(
-    offered: list[InstalledModel], domain: content.Domain, reason: str, pieces: list[Samples], reader: AudioReader
+    offered: list[InstalledModel], domain: content.Domain, reason: str, pieces: list[Stretch], reader: AudioReader
 ) -> Choice:
     """Models of the domain; of the other with a notice where there is none."""
     fitting = [model for model in offered if model.domain == domain]
@@ -66,7 +68,7 @@ def _suited(
     return Choice(chosen, reason, notice)
 
 
-def _by_band(fitting: list[InstalledModel], pieces: list[Samples], rate: int) -> tuple[InstalledModel, ...]:
+def _by_band(fitting: list[InstalledModel], pieces: list[Stretch], rate: int) -> tuple[InstalledModel, ...]:
     """The lowest sampling rate that loses nothing of the recording first; then those below it and those above."""
     ordered = sorted(fitting, key=lambda model: model.sample_rate)
     if not ordered:
@@ -77,8 +79,8 @@ def _by_band(fitting: list[InstalledModel], pieces: list[Samples], rate: int) ->
     return (ordered[best], *reversed(ordered[:best]), *ordered[best + 1 :])
 
 
-def _listen(reader: AudioReader) -> list[Samples]:
-    """Stretches ``[channels, n]`` of the recording."""
+def _listen(reader: AudioReader) -> list[Stretch]:
+    """Stretches of the recording."""
     if reader.live:
         return [reader.peek(LIVE_SECONDS)]
     if str(reader.source) != STDIO and reader.frames and reader.frames > PIECES * PIECE_SECONDS * reader.sample_rate:
@@ -86,46 +88,53 @@ def _listen(reader: AudioReader) -> list[Samples]:
     return [reader.peek(PIECES * PIECE_SECONDS)]
 
 
-def file_pieces(path: str | Path) -> list[Samples]:
-    """Ten seconds ``[channels, n]`` from the start, the middle and the end of a file: its start may be a jingle.
+def file_pieces(path: str | Path) -> list[Stretch]:
+    """Ten seconds from the start, the middle and the end of a file: its start may be a jingle.
 
     What cannot be reached or read is left out: whoever encodes the file will say what is wrong with it.
     """
-    pieces: list[Samples] = []
+    pieces: list[Stretch] = []
     try:
         with open(path, "rb") as handle, soundfile.SoundFile(handle) as file:
             size = PIECE_SECONDS * file.samplerate
             for start in np.linspace(0, max(file.frames - size, 0), PIECES).astype(int).tolist():
                 file.seek(start)
-                pieces.append(np.ascontiguousarray(file.read(size, dtype="float32", always_2d=True).T))
+                pieces.append([file.read(size, dtype="float32", always_2d=True).T])
     except (OSError, soundfile.LibsndfileError, TypeError):
         pass
     return pieces
 
 
-def content_pieces(pieces: Sequence[Samples], rate: int) -> list[Samples]:
-    """Stretches ``[channels, n]`` at ``rate`` to pieces ``[m]`` at `content.RATE`, ten seconds at most.
+def content_pieces(stretches: Sequence[Stretch], rate: int) -> list[Samples]:
+    """Stretches at ``rate`` to pieces ``[m]`` at `content.RATE`, ten seconds at most.
 
     Of two channels the louder is taken: one may be empty, and two may cancel.
     """
-    found = []
-    for piece in pieces:
-        for start in range(0, piece.shape[1], PIECE_SECONDS * rate):
-            part = piece[:, start : start + PIECE_SECONDS * rate]
-            loudest = part[np.argmax(np.einsum("cn,cn->c", part, part))]
-            found.append(loudest if rate == content.RATE else soxr.resample(loudest, rate, content.RATE, "LQ"))
+    found: list[Samples] = []
+    for blocks in filter(len, stretches):
+        channel = 0
+        if len(blocks[0]) > 1:
+            channel = int(np.argmax(sum(np.einsum("cn,cn->c", block, block) for block in blocks)))
+        mono = [np.ascontiguousarray(block[channel]) for block in blocks]
+        if rate != content.RATE:
+            stream = soxr.ResampleStream(rate, content.RATE, 1, "float32", "LQ")
+            mono = [stream.resample_chunk(part, last=n == len(mono)) for n, part in enumerate(mono, 1)]
+        whole, size = np.concatenate(mono), PIECE_SECONDS * content.RATE
+        found += [whole[start : start + size] for start in range(0, len(whole), size)]
     return found
 
 
-def fills(pieces: Sequence[Samples], rate: int, hertz: float) -> bool:
+def fills(stretches: Sequence[Stretch], rate: int, hertz: float) -> bool:
     """Whether a recording at ``rate`` has sound worth keeping above ``hertz``."""
     edge = 1.03 * hertz  # filters are not steep
     if rate / 2 <= edge:
         return False
     below = above = 0.0
     first = round(edge * BAND_FRAME / rate)
-    for piece in pieces:
-        wave = piece[:, : piece.shape[1] // BAND_FRAME * BAND_FRAME].reshape(-1, BAND_FRAME)
-        power = np.square(np.abs(np.fft.rfft(wave * np.hanning(BAND_FRAME).astype(np.float32), axis=1))).sum(axis=0)
+    window = np.hanning(BAND_FRAME).astype(np.float32)
+    for blocks in filter(len, stretches):
+        wave = np.concatenate(blocks, axis=1)
+        frames = wave[:, : wave.shape[1] // BAND_FRAME * BAND_FRAME].reshape(-1, BAND_FRAME)
+        power = np.square(np.abs(np.fft.rfft(frames * window, axis=1))).sum(axis=0)
         below, above = below + float(power[:first].sum()), above + float(power[first:].sum())
     return above > FILLED * below

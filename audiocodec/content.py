@@ -194,10 +194,10 @@ def _held_notes(wave: NDArray[np.float32]) -> tuple[float, float]:
         wave = np.pad(wave, (0, 4 * LONG_FRAME - len(wave)))
     power = _spectra(wave, LONG_FRAME, LONG_HOP)
     level = np.log(np.maximum(power, np.float32(AUDIBLE) * power.max()))
-    total = np.cumsum(level, axis=1, dtype=np.float64)
+    total = np.cumsum(level, axis=1)
     around = (total[:, AROUND:] - total[:, :-AROUND]) / AROUND  # of bins 1 to AROUND, and so on
     middle = AROUND // 2 + 1
-    above = (level[:, middle : middle + around.shape[1]] - around).astype(np.float32)
+    above = level[:, middle : middle + around.shape[1]] - around
     inner = above[:, 1:-1]
     peak = (inner > above[:, :-2]) & (inner >= above[:, 2:]) & (inner > 1.0)  # 4.3 dB
     lag = LONG_FRAME // LONG_HOP

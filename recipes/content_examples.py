@@ -77,7 +77,7 @@ def _excerpts(tune: Path | bytes, rng: np.random.Generator) -> Iterator[Samples]
             size = round(float(rng.choice(LENGTHS_S)) * file.samplerate)
             file.seek(int(rng.integers(max(file.frames - size, 1))))
             block = file.read(size, dtype="float32", always_2d=True).T
-            yield content_pieces([block], file.samplerate)[0]
+            yield content_pieces([[block]], file.samplerate)[0]
 
 
 def speech(source: Path, cache: Path | None, rng: np.random.Generator) -> Pieces:

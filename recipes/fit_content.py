@@ -175,7 +175,7 @@ def test(folder: Path, rng: np.random.Generator) -> str:
     for domain in DOMAINS:
         for path in list_audio(folder / domain):
             for name, (samples, rate) in conditions(*read_mono(path), rng).items():
-                pieces = content_pieces([samples[None].astype(np.float32)], rate)
+                pieces = content_pieces([[samples[None].astype(np.float32)]], rate)
                 right.setdefault(name, {d: [] for d in DOMAINS})[domain].append(
                     content.classify(pieces).domain == domain
                 )

@@ -25,7 +25,7 @@ def read(path: Path) -> tuple[np.ndarray, int]:
 
 
 def judged(samples: np.ndarray, rate: int) -> content.Content:
-    return content.classify(content_pieces([samples], rate))
+    return content.classify(content_pieces([[samples]], rate))
 
 
 def tune(seconds: float, rate: int = 44100) -> np.ndarray:
@@ -83,11 +83,11 @@ def test_the_sample_is_speech_and_struck_chords_are_music() -> None:
 
 def test_level_and_rate_hardly_move_the_features() -> None:
     samples, rate = read(SAMPLE)
-    wanted = content.features(content_pieces([samples], rate)[0])
+    wanted = content.features(content_pieces([[samples]], rate)[0])
     assert wanted is not None
     for gain, other in ((1.0, 8000), (1.0, 48000), (0.01, rate), (4.0, rate)):
         changed = soxr.resample((gain * samples).T, rate, other).T
-        row = content.features(content_pieces([changed], other)[0])
+        row = content.features(content_pieces([[changed]], other)[0])
         assert row is not None
         assert np.abs((row - wanted) / np.array(content.content_fit.SCALE)).max() < 0.2
 
@@ -121,21 +121,21 @@ def test_odd_sounds_give_some_answer(kind: str, seconds: float) -> None:
 
 def test_one_piece_of_three_is_outvoted() -> None:
     samples, rate = read(SAMPLE)
-    speech = content_pieces([samples[:, : 9 * rate]], rate)[0]
-    music = content_pieces([tune(9.0)], 44100)[0]
+    speech = content_pieces([[samples[:, : 9 * rate]]], rate)[0]
+    music = content_pieces([[tune(9.0)]], 44100)[0]
     assert content.classify([music, speech, speech]).domain == "speech"
     assert content.classify([music, speech, music]).domain == "music"
 
 
 def test_bandwidth_is_that_of_the_sound_and_not_of_the_file() -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal((1, 48000)).astype(np.float32)
-    assert fills([noise], 48000, 8000)
-    assert not fills([noise], 16000, 8000)
+    assert fills([[noise]], 48000, 8000)
+    assert not fills([[noise]], 16000, 8000)
     raised = soxr.resample(noise[0], 16000, 48000)[None]
-    assert not fills([raised], 48000, 8000)
-    assert fills([raised], 48000, 6000)
+    assert not fills([[raised]], 48000, 8000)
+    assert fills([[raised]], 48000, 6000)
     quantised = np.round(raised * 32768) / np.float32(32768)
-    assert not fills([quantised], 48000, 8000)
+    assert not fills([[quantised]], 48000, 8000)
 
 
 def test_the_measure_needs_numpy_alone() -> None:

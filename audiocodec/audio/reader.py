@@ -126,15 +126,15 @@ class AudioReader:
                 "mix it down first (ffmpeg -i FILE -ac 2 out.wav)"
             )
 
-    def peek(self, seconds: float) -> np.ndarray:
-        """The first ``seconds`` or what there is, ``[channels, n]``, before the first block; iterating repeats them.
+    def peek(self, seconds: float) -> list[np.ndarray]:
+        """The first blocks ``[channels, n]``, ``seconds`` in all or a little more; iterating gives them again.
 
         Samples are not checked yet: they may be NaN. Raises AudioError where the file is damaged.
         """
         wanted = round(seconds * self.sample_rate)
         while self._samples_taken < wanted and (block := self._read()).shape[1]:
             self._ahead.append(block)
-        return np.concatenate([np.zeros((self.channels, 0), np.float32), *self._ahead], axis=1)[:, :wanted]
+        return list(self._ahead)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while (block := self._ahead.popleft() if self._ahead else self._read()).shape[1]:
