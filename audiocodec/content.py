@@ -10,6 +10,9 @@ glide where instruments hold their notes.
 
 Everything is measured at 8 kHz, so that neither the bandwidth of a recording nor its sampling rate can be a cue, and
 nothing depends on its level. ``recipes/fit_content.py`` fits the constants in ``content_fit.py``.
+
+Singing without instruments, rap and speech over loud music lie between the two, and either answer may come; tones and
+steady noise count as music, silence as speech.
 """
 
 from __future__ import annotations
