@@ -37,11 +37,11 @@ import soxr
 import torch
 
 from audiocodec import Codec, load
-from audiocodec.bitstream.fit import FitSettings
 from audiocodec.checkpoint import read_config
 from audiocodec.evaluate.metrics import estoi, mel_distance, pesq_wb
 from audiocodec.evaluate.recordings import list_audio, read_mono
 from audiocodec.train.codebook import compile_codebooks
+from audiocodec.train.entropyfit import FitSettings
 from audiocodec.train.shards import Corpus
 
 SIZES = (256, 1024, 4096)

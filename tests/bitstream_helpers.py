@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from audiocodec.bitstream import EntropyModel, Event, FileWriter, Frames, PacketEncoder, StreamHeader, StreamReader
+from audiocodec.bitstream.entropy import DeepLayer
 from audiocodec.bitstream.rangecoder import RangeDecoder
 from audiocodec.bitstream.symbolcoder import SymbolCoder
 from audiocodec.errors import BitstreamError
@@ -37,6 +39,19 @@ def small_model(seed: int = 3, settings: tuple[tuple[int, ...], ...] = (LEVELS, 
         start_output_bias=rng.integers(-(1 << 24), 1 << 24, (2, groups)).astype(np.int32),
         density=np.diff(edges, axis=2, prepend=0).astype(np.uint16),
     )
+
+
+def deep_model(seed: int = 3, settings: tuple[tuple[int, ...], ...] = (LEVELS, OTHER_LEVELS)) -> EntropyModel:
+    """The same with all that tables may have: eight kinds of history, and a deep layer."""
+    rng = np.random.default_rng(seed)
+    first = small_model(seed, settings)
+    count, groups, hidden, deep = len(settings), len(settings[0]), first.history.shape[2], 7
+    layer = DeepLayer(
+        inputs=rng.integers(-900, 900, (8, groups, deep)).astype(np.int16),
+        bias=rng.integers(-90000, 90000, (count, deep)).astype(np.int32),
+        outputs=rng.integers(-900, 900, (deep, hidden)).astype(np.int16),
+    )
+    return replace(first, history=rng.integers(-900, 900, (8, groups, hidden)).astype(np.int16), deep=layer)
 
 
 def make_header(**changes: object) -> StreamHeader:

@@ -64,13 +64,14 @@ def tiny_net():
 @pytest.fixture(scope="session")
 def tiny_model(tiny_net, tmp_path_factory) -> Path:
     """An untrained model folder with entropy tables fitted to synthetic speech."""
-    from audiocodec.bitstream.fit import FitSettings
     from audiocodec.checkpoint import save_model
+    from audiocodec.train.entropyfit import FitSettings
     from audiocodec.train.measure import measure_rates
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
     save_model(folder, tiny_net, tiny_net.config)
-    measure_rates(folder, [speech_like(8.0, seed=seed) for seed in range(4)], FitSettings(hidden=8, cells=8, steps=200))
+    quick = FitSettings(hidden=8, deep=8, cells=8, steps=200)
+    measure_rates(folder, [speech_like(8.0, seed=seed) for seed in range(4)], quick)
     return folder
 
 

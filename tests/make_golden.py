@@ -9,7 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from bitstream_helpers import OTHER_LEVELS, make_file, make_header, random_tokens, samples_for, small_model
+from bitstream_helpers import (
+    LEVELS,
+    OTHER_LEVELS,
+    deep_model,
+    drawn_tokens,
+    make_file,
+    make_header,
+    random_tokens,
+    samples_for,
+    small_model,
+)
 
 from audiocodec.bitstream import TITLE, PacketEncoder
 from audiocodec.bitstream.header import MAJOR, MINOR
@@ -39,8 +49,20 @@ def main() -> None:
     }
     for name, data in streams.items():
         (GOLDEN / f"{name}-{VERSION}.vpc").write_bytes(data)
+    write_deep()
     tokens = {"mono": mono, "stereo": stereo, "raw": wide, "live": mono[:12]}
     np.savez_compressed(GOLDEN / f"tokens-{VERSION}.npz", **{k: v.astype(np.uint16) for k, v in tokens.items()})
+
+
+def write_deep() -> None:
+    """The same of tables with a deep layer, which came when version 1.0 was out already."""
+    model = deep_model()
+    coder = model.for_levels(LEVELS)
+    assert coder is not None
+    tokens = drawn_tokens(coder, np.random.default_rng(4), 70, 2)
+    model.save(GOLDEN / f"entropy-deep-{VERSION}.safetensors")
+    (GOLDEN / f"deep-{VERSION}.vpc").write_bytes(make_file(make_header(channels=2), tokens, 30, model))
+    np.savez_compressed(GOLDEN / f"tokens-deep-{VERSION}.npz", deep=tokens.astype(np.uint16))
 
 
 if __name__ == "__main__":

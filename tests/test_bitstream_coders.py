@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bitstream_helpers import LEVELS, OTHER_LEVELS, random_tokens, small_model
+from bitstream_helpers import LEVELS, OTHER_LEVELS, deep_model, random_tokens, small_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiocodec.bitstream.entropy import EntropyModel
+from audiocodec.bitstream.entropy import DeepLayer, EntropyModel
 from audiocodec.bitstream.rangecoder import TOTAL, RangeDecoder, encode_intervals
 from audiocodec.bitstream.rawcoder import pack_raw, raw_bytes, unpack_raw
 from audiocodec.errors import BitstreamError, ModelError
 
 MODEL = small_model()
+MODELS = {"first": MODEL, "deep": deep_model()}
 
 
 def any_tokens(levels: tuple[int, ...], seed: int, frames: int, channels: int) -> np.ndarray:
@@ -94,11 +96,12 @@ def test_range_decoder_refuses_bytes_left_over() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 3), st.integers(0, 10**6), st.sampled_from([LEVELS, OTHER_LEVELS]))
 def test_model_round_trip(frames: int, channels: int, seed: int, levels: tuple[int, ...]) -> None:
-    coder = MODEL.for_levels(levels)
-    assert coder is not None
-    tokens = any_tokens(levels, seed, frames, channels)
-    data = coder.encode(tokens)
-    assert np.array_equal(coder.decode(data, frames, channels), tokens)
+    for model in MODELS.values():
+        coder = model.for_levels(levels)
+        assert coder is not None
+        tokens = any_tokens(levels, seed, frames, channels)
+        data = coder.encode(tokens)
+        assert np.array_equal(coder.decode(data, frames, channels), tokens)
 
 
 @settings(max_examples=100, deadline=None)
@@ -114,32 +117,34 @@ def test_any_bytes_decode_or_are_refused(data: bytes, frames: int) -> None:
     assert ((tokens >= 0) & (tokens < np.array(LEVELS))).all()
 
 
-def test_code_does_not_depend_on_the_order_of_summation() -> None:
+@pytest.mark.parametrize("name", MODELS)
+def test_code_does_not_depend_on_the_order_of_summation(name: str) -> None:
     # The reference sums in Python integers; the coder in float64 matrix products.
-    coder = MODEL.for_levels(LEVELS)
+    model = MODELS[name]
+    coder = model.for_levels(LEVELS)
     assert coder is not None
     tokens = random_tokens(12, seed=5)
     cells = coder._packet_cells(tokens[:, 0])
-    slow = [0] * 5
+    present = [group for group, count in enumerate(LEVELS) if count > 1]
+    past = Past(model.history.shape[0])
     for frame in range(12):
         row = tokens[frame, 0].tolist()
-        hidden = reference_start(frame, tokens, slow)
-        for group, count in enumerate(LEVELS):
-            if count == 1:
-                continue
-            bias = MODEL.output_bias[0].astype(int) + (0 if frame else 1) * MODEL.start_output_bias.astype(int)
+        hidden = reference_start(model, past, frame == 0)
+        for group in present:
+            bias = model.output_bias[0].astype(int) + (0 if frame else 1) * model.start_output_bias.astype(int)
             outs = [
-                sum(max(h, 0) * int(w) for h, w in zip(hidden, MODEL.readout[o, group], strict=True))
+                sum(max(h, 0) * int(w) for h, w in zip(hidden, model.readout[o, group], strict=True))
                 + int(bias[o, group])
                 for o in (0, 1)
             ]
             at = [min(max(out >> 25, 0), 5) for out in outs]
-            assert cells[frame, group] == at[0] * 6 + at[1]
-            value, spread = reference_features(row[group], count)
+            assert cells[frame, present.index(group)] == at[0] * 6 + at[1]
+            value, spread = reference_features(row[group], LEVELS[group])
             hidden = [
-                h + value * int(MODEL.current[0, group, i]) + spread * int(MODEL.current[1, group, i])
+                h + value * int(model.current[0, group, i]) + spread * int(model.current[1, group, i])
                 for i, h in enumerate(hidden)
             ]
+        past.add([reference_features(index, count) for index, count in zip(row, LEVELS, strict=True)])
 
 
 def reference_features(index: int, count: int) -> tuple[int, int]:
@@ -147,24 +152,51 @@ def reference_features(index: int, count: int) -> tuple[int, int]:
     return (value, value * value // 256 - 85) if count > 1 else (0, 0)
 
 
-def reference_start(frame: int, tokens: np.ndarray, slow: list[int]) -> list[int]:
-    hidden = [int(b) for b in MODEL.hidden_bias[0]]
-    if frame == 0:
-        return [h + int(b) for h, b in zip(hidden, MODEL.start_bias, strict=True)]
-    for group, count in enumerate(LEVELS):
-        value, spread = reference_features(int(tokens[frame - 1, 0, group]), count)
-        slow[group] += spread - (slow[group] >> 3)
-        for i in range(len(hidden)):
-            for k, feature in enumerate((value, spread, slow[group] >> 3)):
-                hidden[i] += feature * int(MODEL.history[k, group, i])
-    return hidden
+class Past:
+    """Section 7.3 of SPEC.md, a number at a time."""
+
+    def __init__(self, kinds: int) -> None:
+        self.kinds = kinds
+        self.frames = [[(0, 0)] * 5, [(0, 0)] * 5]
+        self.averages = {(n, feature): [0] * 5 for n in (3, 5) for feature in (0, 1)}
+
+    def add(self, frame: list[tuple[int, int]]) -> None:
+        self.frames.append(frame)
+        for (n, feature), average in self.averages.items():
+            for group in range(5):
+                average[group] += frame[group][feature] - (average[group] >> n)
+
+    def of(self, group: int) -> list[int]:
+        slow = {key: average[group] >> key[0] for key, average in self.averages.items()}
+        before = [*self.frames[-1][group], slow[3, 1], *self.frames[-2][group]]
+        return [*before, slow[3, 0], slow[5, 0], slow[5, 1]][: self.kinds]
 
 
-def test_tables_survive_saving(tmp_path: Path) -> None:
-    MODEL.save(tmp_path / "entropy.safetensors")
+def reference_start(model: EntropyModel, past: Past, first: bool) -> list[int]:
+    def summed(bias: int, weights: np.ndarray) -> int:  # weights [kinds, groups]
+        return bias + sum(
+            int(weights[kind, group]) * feature for group in range(5) for kind, feature in enumerate(past.of(group))
+        )
+
+    hidden = [
+        summed(int(model.hidden_bias[0, i]) + (int(model.start_bias[i]) if first else 0), model.history[..., i])
+        for i in range(model.history.shape[2])
+    ]
+    if model.deep is None:
+        return hidden
+    units = [max(0, summed(int(bias), model.deep.inputs[..., j])) >> 10 for j, bias in enumerate(model.deep.bias[0])]
+    return [
+        h + sum(unit * int(w) for unit, w in zip(units, model.deep.outputs[:, i], strict=True))
+        for i, h in enumerate(hidden)
+    ]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tables_survive_saving(tmp_path: Path, name: str) -> None:
+    MODELS[name].save(tmp_path / "entropy.safetensors")
     again = EntropyModel.load(tmp_path / "entropy.safetensors")
     assert again.settings == (LEVELS, OTHER_LEVELS)
-    assert again.to_bytes() == MODEL.to_bytes()
+    assert again.to_bytes() == MODELS[name].to_bytes()
     assert again.for_levels((9, 5, 1, 33, 3)) is None
 
 
@@ -179,12 +211,17 @@ def test_tables_survive_saving(tmp_path: Path) -> None:
         ("relative", lambda a: a + np.uint8(2)),
         ("readout", lambda a: a.astype(np.int32)),
         ("start_bias", lambda a: a[None]),
+        ("history", lambda a: a[:4]),
+        ("deep_inputs", lambda a: a[:3]),
+        ("deep_bias", lambda a: a[:1]),
+        ("deep_outputs", lambda a: a[:0]),
+        ("deep_outputs", lambda a: a.astype(np.float32)),
     ],
 )
 def test_malformed_tables_are_refused(name: str, change: object) -> None:
     from safetensors.numpy import load, save
 
-    arrays = load(MODEL.to_bytes())
+    arrays = load(MODELS["deep"].to_bytes())
     arrays[name] = np.ascontiguousarray(change(arrays[name]))  # type: ignore[operator]
     with pytest.raises(ModelError):
         EntropyModel.from_bytes(save(arrays))
@@ -227,6 +264,17 @@ def test_weights_too_large_for_exact_sums_are_refused() -> None:
         )
 
 
+def test_a_deep_layer_too_large_for_exact_sums_is_refused() -> None:
+    shape, hidden = (8, 5, 1024), MODEL.history.shape[2]
+    units = DeepLayer(
+        inputs=np.full(shape, -32768, np.int16),
+        bias=np.full((2, 1024), -(1 << 31), np.int32),
+        outputs=np.full((1024, hidden), -32768, np.int16),
+    )
+    with pytest.raises(ModelError, match="exact"):
+        replace(MODELS["deep"], deep=units)
+
+
 def test_torch_is_not_imported() -> None:
-    code = "import sys, audiocodec.bitstream, audiocodec.bitstream.fit; sys.exit('torch' in sys.modules)"
+    code = "import sys, audiocodec.bitstream; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,13 +13,13 @@ import yaml
 from conftest import ROOT, speech_like, tiny_config
 
 from audiocodec import load
-from audiocodec.bitstream.fit import FitSettings
 from audiocodec.bottleneck import vector_part
 from audiocodec.checkpoint import load_model, save_model
 from audiocodec.cli import main
 from audiocodec.errors import ConfigError, DataError
 from audiocodec.nn.model import CodecNet
 from audiocodec.train.codebook import compile_codebooks, config_for, in_order, latents_of
+from audiocodec.train.entropyfit import FitSettings
 from audiocodec.train.loop import train_from_recipe
 from audiocodec.train.ship import ship
 

@@ -1,6 +1,6 @@
 """The entropy model of ``range`` payloads: what each symbol is likely to be, in integers alone.
 
-A small network with integer weights reads the channel's previous frame, a slow average of its activity, and the
+A small network with integer weights reads the channel's last two frames, slow averages of those before, and the
 symbols of this frame that are already coded (a neural autoregressive distribution estimator, Larochelle and Murray,
 AISTATS 2011, made conditional). For each symbol it names one cell of a two-dimensional table of densities over [0, 1];
 the density, cut at the multiples of 1/levels, is the symbol's frequency table. SPEC.md, section 7, is the same in
@@ -13,50 +13,21 @@ fast, are exact in any order of summation: no machine can disagree about a singl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from audiocodec.bitstream.history import Floats, History, Ints, packet_history, symbol_features
 from audiocodec.bitstream.rangecoder import PRECISION, TOTAL, Cumulative, RangeDecoder, encode_intervals
 
 if TYPE_CHECKING:
     from audiocodec.bitstream.entropy import EntropyModel
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
-FEATURE_ONE = 256  # an index at the edge of [0, 1] has value +-256
-SPREAD_MEAN = 85  # of value ** 2 / 256 for a uniform value: 256 / 3
-SLOW_SHIFT = 3  # the slow average moves by an eighth of the difference a frame
+DEEP_SHIFT = 10  # units of the deep layer are its sums without so many bits
 OUTPUT_SHIFT = 25  # fraction bits of the network's outputs, whose unit is one table cell
 # Tables of more levels are not kept: a list of 4096 takes 160 kB, and there are 1024 cells or more.
 LISTED_LEVELS = 1024
-
-
-def symbol_features(levels: Sequence[int]) -> list[Ints]:
-    """Value and spread of each index: for each group an array [levels, 2]. A group with one level has zeros.
-
-    Groups of equally many levels share one array.
-    """
-    tables = {}
-    for count in set(levels):
-        value = ((2 * np.arange(count, dtype=np.int64) + 1 - count) * FEATURE_ONE) // count
-        spread = (value * value) // FEATURE_ONE - (SPREAD_MEAN if count > 1 else 0)
-        tables[count] = np.stack([value, spread], axis=1)
-    return [tables[count] for count in levels]
-
-
-def spread_average(spread: Ints) -> Ints:
-    """Slow average of the spreads [frames, groups] of all frames *before* each; zeros for the first."""
-    averages = np.zeros(spread.shape, dtype=np.int64)
-    # The state keeps SLOW_SHIFT fraction bits, so that it moves even for small differences.
-    state = np.zeros(spread.shape[1], dtype=np.int64)
-    for frame in range(1, len(spread)):
-        state = state + spread[frame - 1] - (state >> SLOW_SHIFT)
-        averages[frame] = state >> SLOW_SHIFT
-    return averages
+_CUT_AT_ONCE = 64  # levels of which the tables of all cells are made together: a megabyte for 4096 cells
 
 
 class SymbolCoder:
@@ -64,23 +35,14 @@ class SymbolCoder:
 
     def __init__(self, model: EntropyModel, setting: int) -> None:
         self.levels: tuple[int, ...] = model.settings[setting]
-        self._present = [group for group, count in enumerate(self.levels) if count > 1]
+        self._counts: Ints = np.array(self.levels, dtype=np.int64)
+        self._present: Ints = np.flatnonzero(self._counts > 1)
         tables = symbol_features(self.levels)
         self._feature_table = np.zeros((len(self.levels), max(self.levels), 2), dtype=np.int16)
         for group, table in enumerate(tables):
             self._feature_table[group, : len(table)] = table
         self._relative = model.relative[setting] != 0
-        groups, hidden = model.history.shape[1:]
-        # One more hidden unit is always 1: the outputs' biases are its weights, which saves an addition per symbol.
-        history = model.history.astype(np.float64).reshape(3 * groups, hidden)
-        self._history: Floats = np.pad(history, ((0, 0), (0, 1)))
-        self._bias: Floats = np.append(model.hidden_bias[setting].astype(np.float64), 1.0)
-        self._start: Floats = self._bias + np.append(model.start_bias, 0)
-        readout = model.readout.astype(np.float64).transpose(1, 0, 2)
-        offset = model.output_bias[setting].astype(np.float64).T[..., None]
-        self._readout: Floats = np.concatenate([readout, offset], axis=2)  # [groups, 2, hidden + 1]
-        self._start_readout: Floats = self._readout.copy()
-        self._start_readout[..., -1] += model.start_output_bias.T
+        self._take_network(model, setting)
         # What an index adds to a group's hidden sums: [features, hidden + 1]. There are 513 different values at most,
         # and the spread follows from the value, so that large alphabets share rows.
         distinct = {
@@ -99,12 +61,46 @@ class SymbolCoder:
         self._density = np.zeros((self._cells**2, model.density.shape[2] + 1), dtype=np.int64)
         np.cumsum(model.density.reshape(self._cells**2, -1), axis=1, out=self._density[:, 1:])
         self._rows: dict[int, dict[int, list[int]]] = {count: {} for count in set(self.levels)}
+        self._cuts: dict[int, Ints] = {}
         places = {count: rows.tolist() for count, rows in self._step_rows.items()}
         self._plan = [
-            (group, count, self._rows[count], list(self._steps[group]), places[count], self._relative[group])
+            (group, count, self._rows[count], list(self._steps[group]), places[count], bool(self._relative[group]))
             for group, count in enumerate(self.levels)
             if count > 1
         ]
+
+    def _take_network(self, model: EntropyModel, setting: int) -> None:
+        # Shifts to the right are powers of two in the weights, which are exact, and roundings down.
+        self._kinds, _, hidden = model.history.shape
+        # One more hidden unit is always 1: the outputs' biases are its weights, which saves an addition per symbol.
+        inputs: list[Floats] = [np.pad(model.history.astype(np.float64), ((0, 0), (0, 0), (0, 1)))]
+        biases: list[Floats] = [model.hidden_bias[setting].astype(np.float64), np.ones(1)]
+        self._deep_out: Floats = np.zeros((0, hidden + 1))
+        if model.deep is not None:
+            inputs.append(model.deep.inputs.astype(np.float64) * 2.0**-DEEP_SHIFT)
+            biases.append(model.deep.bias[setting].astype(np.float64) * 2.0**-DEEP_SHIFT)
+            self._deep_out = np.pad(model.deep.outputs.astype(np.float64), ((0, 0), (0, 1)))
+        # The history of groups with one level is 0, and left out.
+        weights = np.concatenate(inputs, axis=2)[:, self._present]
+        self._inputs: Floats = weights.reshape(-1, weights.shape[2])
+        self._bias: Floats = np.concatenate(biases)
+        self._start: Floats = np.append(model.start_bias.astype(np.float64), 0.0)
+        self._start += self._sums(np.zeros((1, len(self._inputs))))[0]
+        readout = model.readout.astype(np.float64).transpose(1, 0, 2)
+        offset = model.output_bias[setting].astype(np.float64).T[..., None]
+        weights = np.concatenate([readout, offset], axis=2) * 2.0**-OUTPUT_SHIFT
+        self._readout: Floats = np.ascontiguousarray(weights)  # [groups, 2, hidden + 1]
+        self._start_readout: Floats = self._readout.copy()
+        self._start_readout[..., -1] += model.start_output_bias.T.astype(np.float64) * 2.0**-OUTPUT_SHIFT
+
+    def _sums(self, context: Floats) -> Floats:
+        """The hidden sums [n, hidden + 1] that frames begin with, from what is known of their past [n, inputs]."""
+        sums = context @ self._inputs + self._bias
+        if not len(self._deep_out):
+            return sums
+        hidden = self._deep_out.shape[1]
+        deep = np.maximum(sums[:, hidden:], 0.0)
+        return sums[:, :hidden] + np.floor(deep, out=deep) @ self._deep_out
 
     def cumulative(self, cell: int, count: int) -> Cumulative:
         """The frequency table of one cell cut into ``count`` levels: ``count + 1`` integers from 0 to 65536."""
@@ -112,8 +108,16 @@ class SymbolCoder:
             return CutOnDemand(self._density[cell], count)
         row = self._rows[count].get(cell)
         if row is None:
-            row = self._rows[count][cell] = _cut(self._density[cell], count)
+            row = self._rows[count][cell] = (
+                self._cut_all(count)[cell].tolist() if count <= _CUT_AT_ONCE else _cut(self._density[cell], count)
+            )
         return row
+
+    def _cut_all(self, count: int) -> Ints:
+        # Of all cells at once: thirty of them by themselves take as long.
+        if count not in self._cuts:
+            self._cuts[count] = _cut_rows(self._density, count).astype(np.int32)
+        return self._cuts[count]
 
     def encode(self, indices: Ints) -> bytes:
         """Code a whole packet. The coder starts afresh in each: the first frame has no history."""
@@ -121,40 +125,30 @@ class SymbolCoder:
 
     def intervals(self, indices: Ints) -> list[tuple[int, int]]:
         """Where each symbol lies in its frequency table, in coding order: (cumulative frequency, frequency)."""
+        present, count = self._present, self._counts
         channels = range(indices.shape[1])
         cells = np.stack([self._packet_cells(indices[:, channel]) for channel in channels], axis=1)
-        middle, count = np.array(self.levels) // 2, np.array(self.levels)
         changes = indices.copy()
-        changes[1:] = (indices[1:] - indices[:-1] + middle) % count
-        coded = np.where(self._relative, changes, indices)
-        groups = [(group, self._rows[self.levels[group]], self.levels[group]) for group in self._present]
-        width = len(self.levels)
-        intervals = []
-        flat = zip(coded.reshape(-1, width).tolist(), cells.reshape(-1, width).tolist(), strict=True)
-        for symbols, row in flat:
-            for group, known, levels in groups:
-                table = known.get(row[group]) or self.cumulative(row[group], levels)
-                symbol = symbols[group]
-                start = table[symbol]
-                intervals.append((start, table[symbol + 1] - start))
-        return intervals
+        changes[1:] = (indices[1:] - indices[:-1] + count // 2) % count
+        coded = np.where(self._relative, changes, indices)[..., present]
+        low, high = (_cut_at(self._density, cells, level, count[present]) for level in (coded, coded + 1))
+        return list(zip(low.reshape(-1).tolist(), (high - low).reshape(-1).tolist(), strict=True))
 
     def _packet_cells(self, indices: Ints) -> Ints:
-        # Cells of one channel's symbols [frames, groups]: all frames at once, since the encoder knows them all.
-        frames, groups = indices.shape
-        features = self._feature_table[np.arange(groups), indices].transpose(0, 2, 1)  # [frames, 2, groups]
-        context = np.zeros((frames, 3 * groups), dtype=np.float64)
-        context[1:, : 2 * groups] = features[:-1].reshape(frames - 1, 2 * groups)
-        context[:, 2 * groups :] = spread_average(features[:, 1])
-        hidden = context @ self._history + self._bias
+        # Cells of the present groups' symbols [frames, present], of one channel's indices [frames, groups]: all frames
+        # at once, since the encoder knows them all.
+        frames, present = len(indices), self._present
+        features = self._feature_table[present, indices[:, present]].astype(np.int64).transpose(0, 2, 1)
+        context = packet_history(features, self._kinds).reshape(frames, -1).astype(np.float64)
+        hidden = self._sums(context)
         hidden[0] = self._start
-        cells = np.zeros((frames, groups), dtype=np.int64)
-        for group in self._present:
+        cells = np.zeros((frames, len(present)), dtype=np.int64)
+        for place, group in enumerate(present.tolist()):
             active = np.maximum(hidden, 0.0)
             outputs = active @ self._readout[group].T
             outputs[0] = self._start_readout[group] @ active[0]
-            at = np.clip(outputs.astype(np.int64) >> OUTPUT_SHIFT, 0, self._cells - 1)
-            cells[:, group] = at[:, 0] * self._cells + at[:, 1]
+            at = np.clip(outputs, 0, self._cells - 1).astype(np.int64)
+            cells[:, place] = at[:, 0] * self._cells + at[:, 1]
             hidden += self._steps[group][self._step_rows[self.levels[group]][indices[:, group]]]
         return cells
 
@@ -167,35 +161,35 @@ class SymbolCoder:
 
     def read(self, decoder: RangeDecoder, frames: int, channels: int) -> Ints:
         """The next frames of a code: indices [frames, channels, groups], the first frame without history."""
-        groups = len(self.levels)
-        groups_range = np.arange(groups)
-        indices = np.zeros((frames, channels, groups), dtype=np.int64)
-        slow = np.zeros((channels, groups), dtype=np.int64)
-        features = np.zeros((channels, 2, groups), dtype=np.int64)
-        hidden, readout = np.repeat(self._start[None], channels, axis=0), self._start_readout
-        known = [[count // 2 for count in self.levels] for _ in range(channels)]
+        present = self._present
+        indices = np.zeros((frames, channels, len(self.levels)), dtype=np.int64)
+        history = History(channels, len(present), self._kinds)
+        hidden, readout = np.repeat(self._start[None], channels, axis=0), list(self._start_readout)
+        later = list(self._readout)
+        known = [(self._counts // 2).tolist() for _ in range(channels)]
         for frame in range(frames):
             if frame:
-                slow += features[:, 1] - (slow >> SLOW_SHIFT)
-                context = np.concatenate([features.reshape(channels, -1), slow >> SLOW_SHIFT], axis=1)
-                hidden, readout = context.astype(np.float64) @ self._history + self._bias, self._readout
+                features = self._feature_table[present, indices[frame - 1][:, present]]
+                hidden, readout = self._sums(history.after(features.transpose(0, 2, 1))), later
             for channel in range(channels):
-                symbols = known[channel] = self._decode_row(decoder, hidden[channel], readout, known[channel])
-                indices[frame, channel] = symbols
-                features[channel] = self._feature_table[groups_range, symbols].T
+                known[channel] = self._decode_row(decoder, hidden[channel], readout, known[channel])
+                indices[frame, channel] = known[channel]
         return indices
 
-    def _decode_row(self, decoder: RangeDecoder, hidden: Floats, readout: Floats, before: list[int]) -> list[int]:
-        # The one loop that nothing can vectorise: each symbol's table depends on the symbol before it.
+    def _decode_row(self, decoder: RangeDecoder, hidden: Floats, readout: list[Floats], before: list[int]) -> list[int]:
+        # The one loop that nothing can vectorise: each symbol's table depends on the symbol before it. Results
+        # in arrays that are there already, and lists of arrays, make it a tenth faster.
         symbols = [0] * len(self.levels)
-        cells, top, active = self._cells, self._cells - 1, np.empty_like(hidden)
+        cells, top, maximum, read_symbol = self._cells, self._cells - 1, np.maximum, decoder.symbol
+        active, outputs = np.empty_like(hidden), np.empty(2)
         for group, count, known, steps, places, relative in self._plan:
-            np.maximum(hidden, 0.0, out=active)
-            first, second = readout[group].dot(active).tolist()
-            first, second = int(first) >> OUTPUT_SHIFT, int(second) >> OUTPUT_SHIFT
-            first = 0 if first < 0 else top if first > top else first
-            cell = first * cells + (0 if second < 0 else top if second > top else second)
-            symbol = decoder.symbol(known.get(cell) or self.cumulative(cell, count))
+            maximum(hidden, 0.0, out=active)
+            readout[group].dot(active, outputs)
+            first, second = outputs.tolist()
+            # Truncation is a shift but for what is negative, and goes to cell 0 either way.
+            first = 0 if first < 0.0 else top if first > top else int(first)
+            cell = first * cells + (0 if second < 0.0 else top if second > top else int(second))
+            symbol = read_symbol(known.get(cell) or self.cumulative(cell, count))
             if relative:
                 symbol = (symbol + before[group] - count // 2) % count
             symbols[group] = symbol
@@ -203,16 +197,30 @@ class SymbolCoder:
         return symbols
 
 
+def _cut_at(density: Ints, cell: Ints, level: Ints, count: Ints) -> Ints:
+    """The frequency tables of ``cell`` cut into ``count`` levels, at ``level``; ``density [cells, bins + 1]``."""
+    bins = density.shape[1] - 1
+    below, rest = np.divmod(level * bins, count)
+    return _frequency(density[cell, below], density[cell, np.minimum(below + 1, bins)], rest, level, count)
+
+
+def _cut_rows(density: Ints, count: int) -> Ints:
+    """The same of all cells at all levels: ``[cells, count + 1]``."""
+    bins = density.shape[1] - 1
+    level = np.arange(count + 1, dtype=np.int64)
+    below, rest = np.divmod(level * bins, count)
+    return _frequency(density[:, below], density[:, np.minimum(below + 1, bins)], rest, level, count)
+
+
+def _frequency(near: Ints, far: Ints, rest: Ints, level: Ints, count: Ints | int) -> Ints:
+    # The cumulative density at level / count, linear between its points; each level keeps one count at least, so that
+    # any index can be coded.
+    value: Ints = near + (far - near) * rest // count
+    return (value * (TOTAL - count) >> PRECISION) + level
+
+
 def _cut(density: Ints, count: int) -> list[int]:
-    # The cumulative density at the multiples of 1/count, linear between its points; each level keeps one count at
-    # least, so that any index can be coded.
-    bins = len(density) - 1
-    position = np.arange(count + 1, dtype=np.int64) * bins
-    below, rest = position // count, position % count
-    above = np.minimum(below + 1, bins)
-    cumulative = density[below] + (density[above] - density[below]) * rest // count
-    levels = np.arange(count + 1, dtype=np.int64)
-    table: list[int] = ((cumulative * (TOTAL - count) >> PRECISION) + levels).tolist()
+    table: list[int] = _cut_rows(density[None], count)[0].tolist()
     return table
 
 

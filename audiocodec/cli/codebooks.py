@@ -52,9 +52,9 @@ def codebook(
     what the words are good at. Nothing is entered in an index: name the new model by its path.
     """
     set_threads(threads)
-    from audiocodec.bitstream.fit import FitSettings
     from audiocodec.models import resolve
     from audiocodec.train.codebook import compile_codebooks
+    from audiocodec.train.entropyfit import FitSettings
 
     def tell(line: str) -> None:
         if not quiet:

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from audiocodec.bitstream.fit import FitSettings
 from audiocodec.bottleneck import Pitched, vector_part
 from audiocodec.bottleneck.kmeans import kmeans
 from audiocodec.checkpoint import CONFIG, fingerprint, load_model, save_model
 from audiocodec.config import ModelConfig, parse
 from audiocodec.errors import DataError, ModelError, OutputError
 from audiocodec.nn.model import CodecNet
-from audiocodec.train.measure import Recording, Tell, draw_recordings, measure_excerpts, split_excerpts
+from audiocodec.train.entropyfit import FitSettings
+from audiocodec.train.measure import EXCERPTS, Recording, Tell, draw_recordings, measure_excerpts, split_excerpts
 from audiocodec.train.shards import Corpus
 
 # More latents for each code word move the words less than another seed does, and take longer.
@@ -34,8 +34,6 @@ POINTS_PER_WORD = 128
 # Fewer excerpts than this would be of too few speakers, whatever the number of latents in them.
 _LEAST_EXCERPTS = 60
 _BATCH_ROWS = 16
-# Tables and rates need less audio than large codebooks do.
-_TABLE_EXCERPTS = 150
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def compile_codebooks(
 
     def finish(made: Path) -> dict[str, Any]:
         save_model(made, net, config, half=half)
-        return measure_excerpts(made, held[: _TABLE_EXCERPTS // 10], excerpts[:_TABLE_EXCERPTS], fit, tell)
+        return measure_excerpts(made, held[: EXCERPTS // 10], excerpts, fit, tell, most=EXCERPTS)
 
     rates = _put(target, finish)
     return Compiled(target, fingerprint(target), rates)

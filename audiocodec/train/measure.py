@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from audiocodec.bitstream.entropy import MAX_LEVELS
-from audiocodec.bitstream.fit import FitSettings, fit_entropy_model
 from audiocodec.checkpoint import RATES, TABLES, read_config, write_atomically
 from audiocodec.codec import Codec, RateSetting, load
 from audiocodec.errors import DataError
+from audiocodec.train.entropyfit import FitSettings, fit_entropy_model
 from audiocodec.train.shards import Corpus
 
 Recording = NDArray[np.float32]
@@ -23,6 +23,8 @@ Tell = Callable[[str], None]
 
 _EXCERPT_SECONDS = 8
 _BATCH_ROWS = 32
+# To fit tables to, for each setting: 20 minutes.
+EXCERPTS = 150
 # A tenth of the excerpts tells the rates; the tables are fitted to the others.
 _HELD_BACK = 10
 
@@ -36,13 +38,14 @@ def measure_rates(
     """Fit ``entropy.safetensors`` and write ``rates.json`` for the model in ``folder``.
 
     ``recordings`` are ``[samples]`` at the model's rate, of the training data. They are cut into excerpts of 8 s; the
-    rates are of files of that length that the tables were not fitted to.
+    rates are of files of that length that the tables were not fitted to. Where there are more, each setting encodes
+    ``EXCERPTS`` of them, others than the next one does.
 
     Raises:
         DataError: there is less than one excerpt a part.
     """
     held, fitted = split_excerpts(recordings, read_config(folder).sample_rate)
-    return measure_excerpts(folder, held, fitted, settings, tell)
+    return measure_excerpts(folder, held[: EXCERPTS // _HELD_BACK], fitted, settings, tell, most=EXCERPTS)
 
 
 def measure_excerpts(
@@ -51,17 +54,22 @@ def measure_excerpts(
     fitted: Sequence[Recording],
     settings: FitSettings | None = None,
     tell: Tell = lambda _: None,
+    most: int | None = None,
 ) -> dict[str, Any]:
     """As :func:`measure_rates`: rates of the ``held`` excerpts with tables that were fitted to the others.
 
+    Of these each setting encodes ``most`` at most. The network of the tables is one for all settings and learns from
+    the others' excerpts too, so settings take different ones.
     Settings with larger alphabets than tables can be made for (16384) are left out of them, and cost what ``raw`` does.
     """
     codec = load(folder)
     tokens: dict[Sequence[int], Sequence[NDArray[np.int64]]] = {}
-    for rate in codec.rates:
+    parts = max(1, len(fitted) // (most or len(fitted)))
+    for number, rate in enumerate(codec.rates):
         if max(rate.levels) <= MAX_LEVELS:
-            tell(f"encoding {len(fitted)} excerpts at {rate.base_levels} levels")
-            tokens[rate.levels] = encode_all(codec, fitted, rate)
+            chosen = fitted[number % parts :: parts][:most]
+            tell(f"encoding {len(chosen)} excerpts at {rate.base_levels} levels")
+            tokens[rate.levels] = encode_all(codec, chosen, rate)
     if tokens:
         tell("fitting the entropy tables")
         model = fit_entropy_model(tokens, settings, lambda step, bits: tell(f"step {step}: {bits:.2f} bits a frame"))

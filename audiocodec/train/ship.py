@@ -15,12 +15,12 @@ from typing import Annotated, Any
 
 import typer
 
-from audiocodec.bitstream.fit import FitSettings
 from audiocodec.bottleneck import vector_part
 from audiocodec.checkpoint import RATES, TABLES, fingerprint, load_model, read_config, save_model, write_atomically
 from audiocodec.config import ModelConfig, VpConfig, parse
 from audiocodec.errors import AudiocodecError, ConfigError
 from audiocodec.train.codebook import compile_codebooks
+from audiocodec.train.entropyfit import FitSettings
 from audiocodec.train.measure import draw_recordings, measure_rates
 from audiocodec.train.shards import Corpus
 
@@ -32,8 +32,9 @@ def ship(
     target: Annotated[Path, typer.Argument(help="Where the model goes: a folder beside the index it is entered in.")],
     data: Annotated[Path, typer.Option(help="The training data: shards, a folder or a list.")],
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded samples.")] = None,
-    minutes: Annotated[float, typer.Option(help="Audio that the tables are fitted to.")] = 20.0,
-    fit_seconds: Annotated[float, typer.Option(help="Time to fit them in.")] = 240.0,
+    minutes: Annotated[float, typer.Option(help="Audio to draw; each setting's tables see 20 minutes of it.")] = 60.0,
+    fit_steps: Annotated[int, typer.Option(min=1, help="Steps of fitting them.")] = FitSettings.steps,
+    fit_seconds: Annotated[float | None, typer.Option(help="Most time for it; the tables then depend on it.")] = None,
     settings: Annotated[str, typer.Option(help="Base level counts on offer, comma between; default: the run's.")] = "",
     description: Annotated[str, typer.Option(help="For the index.")] = "",
     domain: Annotated[str, typer.Option(help="What the model is for: speech or music; default: as entered.")] = "",
@@ -46,7 +47,7 @@ def ship(
         raise ConfigError(f"--domain: '{domain}' is none of {', '.join(DOMAINS)}")
     net, files = load_model(source)
     config = files.config
-    fit = FitSettings(steps=1_000_000, seconds=fit_seconds)
+    fit = FitSettings(steps=fit_steps, seconds=fit_seconds)
     # Any count will do: the network was trained on a range of them, and is told which.
     counts = _counts(settings) if settings else config.level_settings
     if vector_part(net.bottleneck) is not None:

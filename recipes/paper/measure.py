@@ -15,13 +15,13 @@ import yaml
 from numpy.typing import NDArray
 
 from audiocodec.audio import AudioReader
-from audiocodec.bitstream.fit import FitSettings
 from audiocodec.bottleneck import FSP, VP
 from audiocodec.checkpoint import load_model, save_model
 from audiocodec.codec import Codec, load
 from audiocodec.errors import DataError
 from audiocodec.evaluate.metrics import pesq_wb, resample, stoi
 from audiocodec.train.codebook import config_for, make_words
+from audiocodec.train.entropyfit import FitSettings
 from audiocodec.train.loop import TrainReport, train_from_recipe
 from audiocodec.train.measure import Recording, Tell, draw_recordings, measure_excerpts, split_excerpts
 from audiocodec.train.recipe import as_json
