@@ -104,6 +104,9 @@ def test_transcripts_of_librispeech_and_of_lj_speech(folder: Path) -> None:
     (folder / "metadata.csv").write_text("LJ001-0001|In 1455,|In fourteen fifty-five,\n")
     assert read_transcripts(folder, "**/*.trans.txt") == {"1-2-0001": "HE SAID NO", "1-2-0002": "GOOD"}
     assert read_transcripts(folder, "*.csv") == {"LJ001-0001": "In fourteen fifty-five,"}
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    assert read_transcripts(elsewhere, str(next(folder.glob("*.csv")))) == {"LJ001-0001": "In fourteen fifty-five,"}
     with pytest.raises(DataError, match="no transcripts match"):
         read_transcripts(folder, "*.srt")
 

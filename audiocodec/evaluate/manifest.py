@@ -94,11 +94,14 @@ def read_transcripts(folder: Path, pattern: str) -> dict[str, str]:
     """Words by file name without suffix, from text files of ``NAME WORDS`` or ``NAME|WORDS[|NORMALISED WORDS]`` lines,
     or from tables with tabs and the columns ``path`` and ``sentence``.
 
+    ``pattern`` is one below ``folder``, or names one file wherever it lies.
+
     Raises:
         DataError: no file matches, or one cannot be read.
     """
     words: dict[str, str] = {}
-    sources = sorted(path for path in folder.glob(pattern) if path.is_file())
+    single = Path(pattern)
+    sources = [single] if single.is_file() else sorted(path for path in folder.glob(pattern) if path.is_file())
     if not sources:
         raise DataError(f"no transcripts match {pattern} in {folder}; correct files.transcripts or leave it out")
     for source in sources:

@@ -26,7 +26,7 @@ class FilesConfig(Strict):
     limit: int | None = Field(None, ge=1, description="take this many, spread evenly over the sorted list")
     transcripts: str | None = Field(
         None,
-        description="pattern below the folder of text files whose lines are a file's name and its words, as in "
+        description="pattern below the folder, or one file, of text whose lines are a file's name and its words, as in "
         "LibriSpeech (ID WORDS) or LJ Speech (ID|words), or .tsv with path and sentence: for the word error rate",
     )
 
