@@ -108,8 +108,8 @@ def test_versions() -> None:
     data = bytearray(make_header().pack())
     data[8] = 0x1F
     assert StreamHeader.unpack(resealed(bytes(data)))[0] == make_header()  # an unknown minor is read
-    data[8] = 0x20
-    with pytest.raises(BitstreamError, match=r"version 2\.0.*update"):
+    data[8] = 0x30
+    with pytest.raises(BitstreamError, match=r"version 3\.0.*update"):
         StreamHeader.unpack(resealed(bytes(data)))
 
 
