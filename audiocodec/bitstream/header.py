@@ -255,9 +255,7 @@ def _parse(data: bytes | bytearray, start: int, end: int) -> StreamHeader:
     )
 
 
-def _read_coupling(
-    data: bytes | bytearray, position: int, end: int, groups: int
-) -> tuple[tuple[int, ...], int]:
+def _read_coupling(data: bytes | bytearray, position: int, end: int, groups: int) -> tuple[tuple[int, ...], int]:
     coupling, position = read_varint(data, position, end)
     if coupling != MID_SIDE:
         raise Malformed(f"channel coupling {coupling} is unknown: update audiocodec to read it")
