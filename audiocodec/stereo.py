@@ -33,9 +33,10 @@ STEREO: tuple[Stereo, ...] = ("auto", "mid-side", "independent")
 Samples = NDArray[np.floating[Any]]
 
 SILENT_SIDE = 1e-5  # -50 dB: as loud against the mid as the noise of good vinyl
-# Mid and side must save a quarter bit a dimension and channel, 2 * 0.5 * log2(2) / 4: at less, the noise of left and
-# right being the same or opposite, and so heard at a place where no sound is, costs more than is saved.
-LEAST_GAIN = 2.0
+# Mid and side must save an eighth of a bit a dimension and channel, log2(2 ** 0.5) / 4. At less, what is saved does not
+# pay for noise that is the same or opposite on left and right, and so heard at a place where no sound is. Where left
+# and right are equally loud, the side is then 5.7 dB below the mid or more.
+LEAST_GAIN = 2.0**0.5
 # A start says little about the rest: a song may begin with a voice in the middle. The side is never taken to be lower.
 UNSEEN_SIDE = 10**-1.2
 PIPE_LOOK_S = 10.0
