@@ -8,6 +8,7 @@ import io
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,12 +27,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import audiocodec
-from audiocodec.audio import Resampler
+from audiocodec.audio import AudioReader, Resampler
 from audiocodec.bitstream import FileReader, Frames, Lost, PacketEncoder, StreamHeader
 from audiocodec.bitstream.rawcoder import pack_raw
 from audiocodec.codec import Codec
 from audiocodec.errors import BitstreamError, ModelError, UsageError
-from audiocodec.stereo import Balance, MidSide, balance_of, choose_coupling, look_ahead, split
+from audiocodec.stereo import Balance, MidSide, balance_of, choose_coupling, coupling_of, split
 from audiocodec.streaming import StreamDecoder, StreamEncoder
 from audiocodec.transcode import decode_file, encode_file
 
@@ -135,28 +136,35 @@ def test_what_is_chosen(codec: Codec, voice: np.ndarray) -> None:
         assert begun.side is not None
 
 
-class Pipe:
-    """What look_ahead asks of a reader, with blocks as they arrive."""
+class Trickle(io.BytesIO):
+    """Standard input of which so many bytes arrive at a time."""
 
-    source, channels, sample_rate = "-", 2, 16000
+    def __init__(self, data: bytes, size: int) -> None:
+        super().__init__(data)
+        self.size = size
 
-    def __init__(self, wave: np.ndarray, size: int) -> None:
-        self.blocks = [wave[:, at : at + size] for at in range(0, wave.shape[1], size)]
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return iter(self.blocks)
+    def read1(self, count: int | None = -1) -> bytes:
+        return self.read(min(self.size, count or self.size))
 
 
 @pytest.mark.parametrize("live", [True, False])
-def test_a_pipe_is_judged_by_the_same_samples_however_they_arrive(codec: Codec, voice: np.ndarray, live: bool) -> None:
+def test_a_pipe_is_judged_by_the_same_samples_however_they_arrive(
+    codec: Codec, voice: np.ndarray, live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wave, found = np.tile(room(voice), 6), []
-    for size in (1000, 3210, 100_000, 10**6):
-        rates, blocks = look_ahead(codec, codec.rates[5], "auto", Pipe(wave, size), live)  # type: ignore[arg-type]
-        assert np.array_equal(np.concatenate(list(blocks), axis=1), wave)
-        found.append(rates)
-    assert all(rates == found[0] for rates in found)
-    rates, blocks = look_ahead(codec, codec.rates[5], "auto", Pipe(wave[:, :0], 10), live)  # type: ignore[arg-type]
-    assert (rates, list(blocks)) == (codec.rates[5], [])
+    for size in (999, 3210, 100_000, 10**7):
+        for audio in (wave, wave[:, :0]):
+            buffer = io.BytesIO()
+            soundfile.write(buffer, audio.T, 16000, format="WAV", subtype="FLOAT")
+            monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=Trickle(buffer.getvalue(), size)))
+            with AudioReader("-") as reader:
+                assert reader.live
+                found.append(coupling_of(codec, codec.rates[5], "auto", reader, live))
+                blocks = np.concatenate([np.zeros((2, 0), np.float32), *reader], axis=1)
+            assert np.array_equal(blocks, audio)
+    assert found[::2] == found[:1] * 4
+    assert isinstance(found[0], MidSide)
+    assert found[1::2] == [codec.rates[5]] * 4
 
 
 # What it costs and what comes back
