@@ -34,10 +34,10 @@ Samples = NDArray[np.floating[Any]]
 
 SILENT_SIDE = 1e-5  # -50 dB: as loud against the mid as the noise of good vinyl
 # Mid and side must save half a bit a dimension and channel, log2(4) / 4: where left and right are equally loud, the
-# side is then 11.4 dB below the mid or more. In theory any gain pays, but left and right are M + S and M - S only as far
-# as the codec keeps the waveform, and speech-16k makes up phases. By benchmarks/stereo.py at 3 kbps a channel and a side
-# at -12 dB, the mel distances of the downmix and of left and right go from .416 and .350 to .336 and .353 for a voice
-# with another around it, but from .399 and .394 to .394 and .427 for four excerpts of music, which it is not made for.
+# side is then 11.4 dB below the mid or more. In theory any gain pays, but left and right are M + S and M - S only as
+# far as the codec keeps the waveform, and speech-16k makes up phases. By benchmarks/stereo.py at 3 kbps a channel and
+# a side at -12 dB, the mel distances of the downmix and of left and right go from .416 and .350 to .336 and .353 for a
+# voice with another around it, but from .399 and .394 to .394 and .427 for four excerpts of music, which it is not for.
 LEAST_GAIN = 4.0
 # A start says little about the rest: a song may begin with a voice in the middle. The side is never taken to be lower.
 UNSEEN_SIDE = 10**-1.2
@@ -168,8 +168,9 @@ def coupling_of(
         with AudioReader(reader.source) as first:
             return choose_coupling(codec, rate, balance_of(first), stereo)
     seconds = LIVE_LOOK_S if live else PIPE_LOOK_S
-    start = reader.peek(seconds)
-    balance = Balance(whole=start.shape[1] < round(seconds * reader.sample_rate))
+    wanted = round(seconds * reader.sample_rate)
+    start = np.concatenate([np.zeros((2, 0), np.float32), *reader.peek(seconds)], axis=1)[:, :wanted]
+    balance = Balance(whole=start.shape[1] < wanted)
     balance.add(start)
     return choose_coupling(codec, rate, balance, stereo)
 
