@@ -6,6 +6,7 @@ not bit-equal to the same convolution over a whole file: any cutting of the inpu
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 from audiocodec import models
 from audiocodec.checkpoint import TABLES, ModelFiles, load_model
 from audiocodec.errors import AudioError, ModelError, UsageError
+from audiocodec.stereo import MidSide, Stereo
 from audiocodec.threads import one_thread
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ class RateSetting:
     """Bits a second before entropy coding."""
     expected_bps: float
     """Written bits a second that three quarters of speech files stay below; ``raw_bps`` where none were measured."""
+
+
+Rates = RateSetting | Sequence[RateSetting]
 
 
 @dataclass(frozen=True)
@@ -201,15 +206,18 @@ class Codec:
         return wave * (torch.arange(samples, device=self.device) < tokens.lengths.to(self.device)[:, None])
 
     @torch.inference_mode()
-    def encode_block(self, wave: Tensor, rate: RateSetting, state: Any) -> tuple[Tensor, Any]:
-        """One block ``[batch, frames * hop]`` to indices ``[batch, frames, groups]`` and the state after it."""
+    def encode_block(self, wave: Tensor, rate: Rates, state: Any) -> tuple[Tensor, Any]:
+        """One block ``[batch, frames * hop]`` to indices ``[batch, frames, groups]`` and the state after it.
+
+        ``rate`` is one setting for all rows, or one for each.
+        """
         detail, levels = self._conditioning(rate, wave.shape[0])
         with one_thread():
             latents, state = self.net.encoder.step(wave, detail, state)
             return self.net.bottleneck.indices(latents, levels), state
 
     @torch.inference_mode()
-    def decode_block(self, indices: Tensor, rate: RateSetting, state: Any) -> tuple[Tensor, Any]:
+    def decode_block(self, indices: Tensor, rate: Rates, state: Any) -> tuple[Tensor, Any]:
         """One block of indices to ``[batch, frames * hop]`` and the state after it."""
         detail, levels = self._conditioning(rate, indices.shape[0])
         with one_thread():
@@ -223,8 +231,11 @@ class Codec:
         bitrate_kbps: float | None = None,
         levels: int | None = None,
         mode: Literal["raw", "range"] = "range",
+        stereo: Stereo = "auto",
     ) -> bytes:
         """``waveform [samples]`` or ``[channels, samples]`` to the bytes of a .vpc file.
+
+        ``stereo`` says how two channels are coded for the bits of two: independent, as mid and side, or what suits.
 
         Raises:
             AudioError: NaN or infinity, integers, more than two channels, or a rate outside 8 to 192 kHz.
@@ -233,7 +244,7 @@ class Codec:
         from audiocodec.memory import compress
 
         rate = self.choose_rate(bitrate_kbps, levels)
-        return compress(self, waveform, self.sample_rate if sample_rate is None else sample_rate, rate, mode)
+        return compress(self, waveform, self.sample_rate if sample_rate is None else sample_rate, rate, mode, stereo)
 
     def decompress(self, data: bytes) -> tuple[NDArray[np.float32], int]:
         """The bytes of a .vpc file to ``([channels, samples], sample_rate)``.
@@ -246,10 +257,16 @@ class Codec:
 
         return decompress(self, data)
 
-    def setting_of(self, header: StreamHeader) -> RateSetting:
-        """The rate setting a stream was made with. Raises ModelError if the model has none with these level counts."""
+    def rate_of(self, header: StreamHeader) -> RateSetting | MidSide:
+        """What a stream was made with: one setting, or those of mid and side. Raises ModelError for other levels."""
+        mid = self._setting_with(header.levels)
+        if header.side_levels is None:
+            return mid
+        return MidSide(mid, None if header.side_absent else self._setting_with(header.side_levels))
+
+    def _setting_with(self, levels: tuple[int, ...]) -> RateSetting:
         for setting in self.rates:
-            if setting.levels == header.levels:
+            if setting.levels == levels:
                 return setting
         raise ModelError("the stream's level counts are none that its model offers; it was not made by this model")
 
@@ -261,9 +278,10 @@ class Codec:
         if (header.sample_rate, header.hop_samples) != (self.sample_rate, self.hop_samples):
             raise ModelError("the stream's geometry is not its model's; the header is wrong")
 
-    def _conditioning(self, rate: RateSetting, batch: int) -> tuple[Tensor, Tensor]:
-        base = torch.full((batch,), float(rate.base_levels), device=self.device)
-        return torch.log2(base), torch.tensor(rate.levels, device=self.device).expand(batch, -1)
+    def _conditioning(self, rate: Rates, batch: int) -> tuple[Tensor, Tensor]:
+        rows = [rate] * batch if isinstance(rate, RateSetting) else rate
+        base = torch.tensor([float(row.base_levels) for row in rows], device=self.device)
+        return torch.log2(base), torch.tensor([row.levels for row in rows], device=self.device)
 
     def _setting(self, base: int) -> RateSetting:
         levels = self.config.levels(base)

@@ -122,7 +122,10 @@ def describe_file(path: Path) -> Facts:
         "hop_samples": header.hop_samples,
         "block_frames": header.block_frames,
         "mode": header.mode,
+        "coupling": "mid-side" if header.coupled else "independent",
+        **_settings(header),
         "levels": list(header.levels),
+        "side_levels": None if header.side_levels is None else list(header.side_levels),
         **counts,
     }
 
@@ -154,6 +157,21 @@ def _count_packets(file: BinaryIO, header: StreamHeader, position: int) -> Facts
                 counts["frames"] += item.frames
                 counts["silent_frames"] += item.frames if item.kind is Kind.SILENCE else 0
     return counts
+
+
+def _settings(header: StreamHeader) -> Facts:
+    """Base level counts, of mid and side where there are such; None where the model is not installed."""
+    from audiocodec.checkpoint import read_config
+    from audiocodec.models import by_fingerprint
+
+    try:
+        config = read_config(by_fingerprint(header.fingerprint))
+    except ModelError:
+        known = {}
+    else:
+        known = {config.levels(base): base for base in config.level_settings}
+    side = None if header.side_levels is None else known.get(header.side_levels)
+    return {"setting": known.get(header.levels), "side_setting": "absent" if header.side_absent else side}
 
 
 def _model_name(fingerprint: bytes) -> str | None:

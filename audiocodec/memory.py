@@ -13,6 +13,7 @@ from audiocodec.audio import BLOCK_SAMPLES, MAX_CHANNELS, MAX_RATE, MIN_RATE, Re
 from audiocodec.audio.samples import float_samples
 from audiocodec.bitstream import FileWriter
 from audiocodec.errors import AudioError, BitstreamError
+from audiocodec.stereo import Stereo, balance_of, choose_coupling
 from audiocodec.streaming import FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
 
 
 def compress(
-    codec: Codec, waveform: ArrayLike, sample_rate: int, rate: RateSetting, mode: Literal["raw", "range"]
+    codec: Codec,
+    waveform: ArrayLike,
+    sample_rate: int,
+    rate: RateSetting,
+    mode: Literal["raw", "range"],
+    stereo: Stereo = "auto",
 ) -> bytes:
     """``[samples]`` or ``[channels, samples]`` to a .vpc file. Raises AudioError for what is no audio."""
     wave = float_samples(waveform)
@@ -32,10 +38,12 @@ def compress(
         )
     if not MIN_RATE <= sample_rate <= MAX_RATE:
         raise AudioError(f"{sample_rate} Hz is not a rate of {MIN_RATE} to {MAX_RATE} Hz; resample it first")
+    # In pieces: an hour resampled at once takes gigabytes
+    blocks = [wave[:, start : start + BLOCK_SAMPLES] for start in range(0, samples, BLOCK_SAMPLES)]
     block = codec.config.file_block_frames
     encoder = StreamEncoder(
         codec,
-        rate,
+        choose_coupling(codec, rate, balance_of(blocks), stereo) if channels == 2 else rate,
         channels,
         mode,
         block_frames=block,
@@ -46,8 +54,8 @@ def compress(
     resampler = Resampler(sample_rate, codec.sample_rate, channels)
     buffer = io.BytesIO()
     writer = FileWriter(buffer, encoder.header, codec.entropy)
-    for start in range(0, samples, BLOCK_SAMPLES):  # in pieces: an hour resampled at once takes gigabytes
-        for packet in encoder.push(resampler.push(wave[:, start : start + BLOCK_SAMPLES])):
+    for piece in blocks:
+        for packet in encoder.push(resampler.push(piece)):
             writer.write_packet(packet)
     for packet in chain(encoder.push(resampler.flush()), encoder.flush()):
         writer.write_packet(packet)

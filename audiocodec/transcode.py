@@ -18,6 +18,7 @@ from audiocodec.audio import AudioReader, AudioWriter, Resampler, choose_format,
 from audiocodec.bitstream import FileWriter, StreamHeader
 from audiocodec.errors import AudioError, BitstreamError, ModelError
 from audiocodec.output import STDIO, OutputFile, check_output, describe
+from audiocodec.stereo import MidSide, Stereo, coupling_of
 from audiocodec.streaming import FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def encode_file(
     *,
     mode: Literal["raw", "range"] = "range",
     packet_frames: int | None = None,
+    stereo: Stereo = "auto",
     force: bool = False,
     progress: Progress | None = None,
 ) -> EncodeReport:
@@ -96,12 +98,12 @@ def encode_file(
 
     Args:
         codec: the loaded model.
-        source: WAV, FLAC, Ogg Vorbis, Opus or MP3; 8 to 192 kHz; mono or stereo, each channel coded by itself. Or a
-            reader of one, which is closed.
+        source: WAV, FLAC, Ogg Vorbis, Opus or MP3; 8 to 192 kHz; mono or stereo. Or a reader of one, which is closed.
         target: the .vpc, written under another name and renamed when it is whole.
-        rate: one of ``codec.rates``.
+        rate: one of ``codec.rates``; a stereo file may cost what two channels cost at it.
         mode: ``range`` (entropy coded) or ``raw``.
         packet_frames: most frames a packet holds; default: FILE_PACKET_FRAMES, or LIVE_PACKET_FRAMES from pipe to pipe.
+        stereo: two channels as they are, as mid and side, or what suits (see :mod:`audiocodec.stereo`).
         force: overwrite ``target``.
         progress: called after each block.
 
@@ -113,7 +115,8 @@ def encode_file(
     start = time.perf_counter()
     opened = source if isinstance(source, AudioReader) else AudioReader(source)
     with opened as reader, OutputFile(target, force) as out:
-        encoder = _encoder(codec, rate, mode, packet_frames, reader, live=reader.live and out.live)
+        live = reader.live and out.live
+        encoder = _encoder(codec, coupling_of(codec, rate, stereo, reader, live), mode, packet_frames, reader, live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
         resampler = Resampler(reader.sample_rate, codec.sample_rate, reader.channels)
         for block in reader:
@@ -139,7 +142,7 @@ def encode_file(
 
 def _encoder(
     codec: Codec,
-    rate: RateSetting,
+    rate: RateSetting | MidSide,
     mode: Literal["raw", "range"],
     packet_frames: int | None,
     reader: AudioReader,

@@ -95,6 +95,15 @@ def drawn_tokens(coder: SymbolCoder, rng: np.random.Generator, frames: int, chan
     return np.concatenate([empty, *runs])[:frames]
 
 
+def coupled_tokens(header: StreamHeader, frames: int, seed: int = 0) -> np.ndarray:
+    """Tokens of a mid and a side, each as the small model expects it; zeros where the side is absent."""
+    assert header.side_levels is not None
+    mid = random_tokens(frames, levels=header.levels, seed=seed)
+    if header.side_absent:
+        return np.concatenate([mid, np.zeros_like(mid)], axis=1)
+    return np.concatenate([mid, random_tokens(frames, levels=header.side_levels, seed=seed + 1000)], axis=1)
+
+
 def samples_for(header: StreamHeader, frames: int) -> int:
     """A length at the source rate that needs exactly so many frames."""
     return max(0, (frames * header.hop_samples - header.pre_skip) * header.source_rate // header.sample_rate)

@@ -1,7 +1,7 @@
-"""Writes the golden streams of this format version: ``python tests/make_golden.py``.
+"""Writes the golden streams of format versions that have none yet: ``python tests/make_golden.py``.
 
-A golden file is written once per released version and kept for ever. Run this for a *new* version only (the version is
-in the files' names); the files of older versions must decode to the same tokens, and are never rewritten.
+A golden file is written once per released version and kept for ever: the files of older versions must decode to the
+same tokens, and are never rewritten. The version is in the files' names.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import numpy as np
 from bitstream_helpers import (
     LEVELS,
     OTHER_LEVELS,
+    coupled_tokens,
     deep_model,
     drawn_tokens,
     make_file,
@@ -21,19 +22,48 @@ from bitstream_helpers import (
     small_model,
 )
 
-from audiocodec.bitstream import TITLE, PacketEncoder
-from audiocodec.bitstream.header import MAJOR, MINOR
+from audiocodec.bitstream import TITLE, EntropyModel, PacketEncoder
+from audiocodec.bitstream.header import COUPLED_VERSION, VERSION
 from audiocodec.bitstream.index import StreamEnd, end_packet
 
 GOLDEN = Path(__file__).parent / "golden"
-VERSION = f"{MAJOR}.{MINOR}"
+NAMES = {VERSION: ("mono", "stereo", "raw", "live", "deep"), COUPLED_VERSION: ("midside", "midsideraw", "mid", "live")}
+Streams = dict[str, tuple[bytes, np.ndarray]]
 
 
 def main() -> None:
     """Write tables, streams and the tokens they hold."""
     GOLDEN.mkdir(exist_ok=True)
     model = small_model()
-    model.save(GOLDEN / f"entropy-{VERSION}.safetensors")
+    write_deep()
+    for version, make in ((VERSION, independent), (COUPLED_VERSION, coupled)):
+        name = f"{version[0]}.{version[1]}"
+        if (GOLDEN / f"tokens-{name}.npz").exists():
+            continue
+        streams = make(model)
+        model.save(GOLDEN / f"entropy-{name}.safetensors")
+        for stem, (data, _) in streams.items():
+            (GOLDEN / f"{stem}-{name}.vpc").write_bytes(data)
+        tokens = {stem: held.astype(np.uint16) for stem, (_, held) in streams.items()}
+        np.savez_compressed(GOLDEN / f"tokens-{name}.npz", **tokens)
+
+
+def write_deep() -> None:
+    """Version 1.0 with tables of a deep layer, which came when it was out already."""
+    name = f"deep-{VERSION[0]}.{VERSION[1]}"
+    if (GOLDEN / f"tokens-{name}.npz").exists():
+        return
+    model = deep_model()
+    coder = model.for_levels(LEVELS)
+    assert coder is not None
+    tokens = drawn_tokens(coder, np.random.default_rng(4), 70, 2)
+    model.save(GOLDEN / f"entropy-{name}.safetensors")
+    (GOLDEN / f"{name}.vpc").write_bytes(make_file(make_header(channels=2), tokens, 30, model))
+    np.savez_compressed(GOLDEN / f"tokens-{name}.npz", deep=tokens.astype(np.uint16))
+
+
+def independent(model: EntropyModel) -> Streams:
+    """Version 1.0: channels by themselves."""
     mono, stereo = random_tokens(70, seed=1), random_tokens(33, channels=2, levels=OTHER_LEVELS, seed=2)
     raw = make_header(mode="raw", levels=(1024, 8, 1, 65535, 3), records=((TITLE, b"golden"),))
     wide = random_tokens(20, levels=raw.levels, seed=3)
@@ -41,28 +71,30 @@ def main() -> None:
     encoder = PacketEncoder(live, model)
     end = end_packet(live, 52, StreamEnd(samples_for(live, 52), ()))
     pause = encoder.frames(0, mono[:5]) + encoder.silence(5, 40) + encoder.frames(45, mono[5:12]) + end
-    streams = {
-        "mono": make_file(make_header(), mono, 30, model),
-        "stereo": make_file(make_header(channels=2, levels=OTHER_LEVELS), stereo, 33, model),
-        "raw": make_file(raw, wide, 20),
-        "live": live.pack() + pause,
+    return {
+        "mono": (make_file(make_header(), mono, 30, model), mono),
+        "stereo": (make_file(make_header(channels=2, levels=OTHER_LEVELS), stereo, 33, model), stereo),
+        "raw": (make_file(raw, wide, 20), wide),
+        "live": (live.pack() + pause, mono[:12]),
     }
-    for name, data in streams.items():
-        (GOLDEN / f"{name}-{VERSION}.vpc").write_bytes(data)
-    write_deep()
-    tokens = {"mono": mono, "stereo": stereo, "raw": wide, "live": mono[:12]}
-    np.savez_compressed(GOLDEN / f"tokens-{VERSION}.npz", **{k: v.astype(np.uint16) for k, v in tokens.items()})
 
 
-def write_deep() -> None:
-    """The same of tables with a deep layer, which came when version 1.0 was out already."""
-    model = deep_model()
-    coder = model.for_levels(LEVELS)
-    assert coder is not None
-    tokens = drawn_tokens(coder, np.random.default_rng(4), 70, 2)
-    model.save(GOLDEN / f"entropy-deep-{VERSION}.safetensors")
-    (GOLDEN / f"deep-{VERSION}.vpc").write_bytes(make_file(make_header(channels=2), tokens, 30, model))
-    np.savez_compressed(GOLDEN / f"tokens-deep-{VERSION}.npz", deep=tokens.astype(np.uint16))
+def coupled(model: EntropyModel) -> Streams:
+    """Version 2.0: mid and side."""
+    both = make_header(channels=2, side_levels=OTHER_LEVELS)
+    alone = make_header(channels=2, side_levels=(1,) * len(LEVELS))
+    raw = make_header(channels=2, mode="raw", levels=(1024, 8, 1), side_levels=(5, 1, 2), records=((TITLE, b"golden"),))
+    live = make_header(channels=2, side_levels=OTHER_LEVELS, block_frames=1, packet_frames=8, source_rate=16000)
+    tokens, mid, wide = coupled_tokens(both, 40, 4), coupled_tokens(alone, 40, 5), coupled_tokens(raw, 33, 6)
+    encoder = PacketEncoder(live, model)
+    end = end_packet(live, 52, StreamEnd(samples_for(live, 52), ()))
+    pause = encoder.frames(0, tokens[:5]) + encoder.silence(5, 40) + encoder.frames(45, tokens[5:12]) + end
+    return {
+        "midside": (make_file(both, tokens, 30, model), tokens),
+        "midsideraw": (make_file(raw, wide, 20), wide),
+        "mid": (make_file(alone, mid, 30, model), mid),
+        "live": (live.pack() + pause, tokens[:12]),
+    }
 
 
 if __name__ == "__main__":

@@ -42,8 +42,18 @@ HEADERS = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
-@given(HEADERS, st.binary(max_size=10))
+LEVEL = st.one_of(st.integers(1, 3), st.integers(1, 65535))
+COUPLED = st.builds(
+    lambda header, pairs: dataclasses.replace(
+        header, channels=2, levels=tuple(a for a, _ in pairs), side_levels=tuple(b for _, b in pairs)
+    ),
+    HEADERS,
+    st.lists(st.tuples(LEVEL, st.one_of(st.just(1), LEVEL)), min_size=1, max_size=256),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.one_of(HEADERS, COUPLED), st.binary(max_size=10))
 def test_round_trip(header: StreamHeader, behind: bytes) -> None:
     data = header.pack()
     assert StreamHeader.unpack(data + behind) == (header, len(data))
@@ -85,8 +95,9 @@ def test_header_too_long_is_refused() -> None:
         make_header(records=((TITLE, bytes(MAX_HEADER)),)).pack()
 
 
-def test_every_cut_and_every_flipped_bit_is_noticed() -> None:
-    data = make_header(records=((TITLE, b"name"),)).pack()
+@pytest.mark.parametrize("coupled", [{}, {"channels": 2, "side_levels": (3, 3, 1, 1, 1)}])
+def test_every_cut_and_every_flipped_bit_is_noticed(coupled: dict[str, object]) -> None:
+    data = make_header(records=((TITLE, b"name"),), **coupled).pack()
     for size in range(len(data)):
         with pytest.raises(BitstreamError):
             StreamHeader.unpack(data[:size])
@@ -108,9 +119,27 @@ def test_versions() -> None:
     data = bytearray(make_header().pack())
     data[8] = 0x1F
     assert StreamHeader.unpack(resealed(bytes(data)))[0] == make_header()  # an unknown minor is read
-    data[8] = 0x20
-    with pytest.raises(BitstreamError, match=r"version 2\.0.*update"):
+    data[8] = 0x30
+    with pytest.raises(BitstreamError, match=r"version 3\.0.*update"):
         StreamHeader.unpack(resealed(bytes(data)))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.one_of(HEADERS, COUPLED), st.lists(st.tuples(st.integers(8, 16384), st.integers(0, 255)), min_size=1, max_size=5)
+)
+def test_fields_that_lie_under_a_right_checksum_give_a_header_or_are_refused(
+    header: StreamHeader, changes: list[tuple[int, int]]
+) -> None:
+    data = bytearray(header.pack())
+    for at, value in changes:
+        data[8 + at % (len(data) - 12)] = value
+    try:
+        again, size = StreamHeader.unpack(resealed(bytes(data)))
+    except BitstreamError:
+        return
+    assert StreamHeader.unpack(again.pack())[0] == again  # what was read can be said
+    assert size == len(data)
 
 
 def test_reserved_bits_are_checked() -> None:

@@ -150,6 +150,19 @@ def test_rates_that_the_model_does_not_have(model: str, tmp_path: Path, options:
 # Damage
 
 
+def test_stereo_can_be_chosen_and_is_told(
+    codec: Codec, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mono = wav(tmp_path / "a.wav", np.repeat(tone(4000), 2, axis=1))
+    for choice, coupling in (("auto", "mid-side"), ("mid-side", "mid-side"), ("independent", "independent")):
+        assert main(["encode", str(mono), "-m", model, "-l", "3", "--stereo", choice, "-f", "-q"]) == 0
+        assert main(["info", str(tmp_path / "a.vpc"), "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["coupling"] == coupling
+        assert told["side_setting"] == ("absent" if coupling == "mid-side" else None)
+    assert main(["encode", str(mono), "-m", model, "--stereo", "wide"]) == 2
+
+
 def test_info_about_a_file(
     model: str, codec: Codec, coded: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,13 +6,16 @@ import binascii
 from dataclasses import dataclass
 from typing import Literal
 
+from audiocodec.bitstream.fields import MAX_GROUPS, pack_levels, read_groups, read_levels, read_records
 from audiocodec.bitstream.varint import Incomplete, Malformed, pack_varint, read_varint
 from audiocodec.errors import BitstreamError
 
 MAGIC = b"\x89VPC\r\n\x1a\n"  # as PNG's: a changed line ending, or a seventh bit lost, shows at once
-MAJOR, MINOR = 1, 0
+# A stream is written in the oldest version that can say what it is, so that programs of that version read it.
+VERSION, COUPLED_VERSION = (1, 0), (2, 0)
+MAJORS = (1, 2)
+MID_SIDE = 1  # the one coupling so far
 MAX_HEADER = 16384
-MAX_GROUPS = 256
 MAX_CHANNELS = 255
 MAX_COUNT = 65535  # levels of a group
 MAX_RATE = 1 << 24  # samples per second
@@ -35,16 +38,18 @@ class StreamHeader:
     Args:
         fingerprint: 8 bytes naming the model.
         sample_rate: samples per second that the model works at.
-        channels: each is coded by itself.
+        channels: each is coded by itself, unless ``side_levels`` couples them.
         hop_samples: samples per frame at ``sample_rate``.
         block_frames: frames that encoder and decoder compute at once.
-        levels: level count of each group; 1 means absent.
+        levels: level count of each group; 1 means absent. Of the mid where channels are coupled.
         mode: ``raw``, or ``range`` when packets may be entropy coded.
         total_samples: length per channel at ``source_rate``, None when it was not known.
         source_rate: samples per second of the original.
         pre_skip: samples at ``sample_rate`` to drop from the start of the decoder's output.
         pre_roll: frames that a seek must decode, and drop, before its target.
         packet_frames: most frames of a coded packet, a power of two: bounds what a reader holds and waits for.
+        side_levels: None: channels are independent. Otherwise there are two, mid and side of left and right, and these
+            are the level counts of the side; all 1 where the side is silent and takes no bits.
         records: (tag, bytes) pairs that a reader may skip: ``TITLE`` (UTF-8), ``SOURCE_BITS`` (one byte).
     """
 
@@ -60,6 +65,7 @@ class StreamHeader:
     pre_skip: int
     pre_roll: int
     packet_frames: int = MAX_PACKET_FRAMES
+    side_levels: tuple[int, ...] | None = None
     records: tuple[tuple[int, bytes], ...] = ()
 
     def __post_init__(self) -> None:
@@ -80,10 +86,23 @@ class StreamHeader:
                 raise BitstreamError(f"header: {name} is {value}, outside {least} to {most}")
         if len(self.fingerprint) != 8 or self.mode not in MODES:
             raise BitstreamError("header: the fingerprint must have 8 bytes and the mode be raw or range")
-        if not 1 <= len(self.levels) <= MAX_GROUPS or not all(1 <= count <= MAX_COUNT for count in self.levels):
+        counts = (*self.levels, *(self.side_levels or ()))
+        if not 1 <= len(self.levels) <= MAX_GROUPS or not all(1 <= count <= MAX_COUNT for count in counts):
             raise BitstreamError(f"header: levels must be 1 to {MAX_GROUPS} counts of 1 to {MAX_COUNT}")
+        if self.side_levels is not None and (self.channels, len(self.side_levels)) != (2, len(self.levels)):
+            raise BitstreamError("header: a mid and a side are two channels with equally many groups")
         if self.packet_frames & (self.packet_frames - 1):
             raise BitstreamError(f"header: packet_frames is {self.packet_frames}, not a power of two")
+
+    @property
+    def coupled(self) -> bool:
+        """Whether the channels are mid and side of left and right."""
+        return self.side_levels is not None
+
+    @property
+    def side_absent(self) -> bool:
+        """Whether the side takes no bits: what is decoded has two equal channels."""
+        return self.side_levels is not None and max(self.side_levels) == 1
 
     @property
     def total_frames(self) -> int | None:
@@ -115,7 +134,8 @@ class StreamHeader:
         body = self._configuration() + total.to_bytes(_TOTAL_BYTES, "little")
         for tag, value in self.records:
             body += pack_varint(tag) + pack_varint(len(value)) + value
-        data = MAGIC + bytes([MAJOR << 4 | MINOR]) + pack_varint(len(body)) + body
+        major, minor = COUPLED_VERSION if self.coupled else VERSION
+        data = MAGIC + bytes([major << 4 | minor]) + pack_varint(len(body)) + body
         data += binascii.crc32(data).to_bytes(4, "big")
         if len(data) > MAX_HEADER:
             raise BitstreamError(f"header: its records make it {len(data)} bytes long, {MAX_HEADER} are possible")
@@ -140,7 +160,9 @@ class StreamHeader:
                     ),
                 )
             )
-            + _pack_levels(self.levels)
+            + pack_varint(len(self.levels))
+            + pack_levels(self.levels)
+            + (b"" if self.side_levels is None else pack_varint(MID_SIDE) + pack_levels(self.side_levels))
         )
 
     @classmethod
@@ -177,9 +199,10 @@ def header_size(data: bytes | bytearray) -> int | None:
         raise BitstreamError(why, wrong)
     if len(data) <= len(MAGIC):
         return None
-    if data[len(MAGIC)] >> 4 != MAJOR:
+    if data[len(MAGIC)] >> 4 not in MAJORS:
         version = f"{data[len(MAGIC)] >> 4}.{data[len(MAGIC)] & 15}"
-        raise BitstreamError(f"format version {version} is not {MAJOR}.x: update audiocodec to read it", len(MAGIC))
+        known = " or ".join(f"{major}.x" for major in MAJORS)
+        raise BitstreamError(f"format version {version} is not {known}: update audiocodec to read it", len(MAGIC))
     try:
         size, start = read_varint(data, len(MAGIC) + 1)
     except Incomplete:
@@ -206,7 +229,11 @@ def _parse(data: bytes | bytearray, start: int, end: int) -> StreamHeader:
     sample_rate, source_rate, channels, hop_samples, block_frames, pre_skip, pre_roll = numbers
     if source_rate == sample_rate:
         raise Malformed("a source rate equal to the sample rate must be written as 0")
-    levels, position = _read_levels(data, position, end)
+    groups, position = read_groups(data, position, end)
+    levels, position = read_levels(data, position, end, groups)
+    side_levels = None
+    if data[len(MAGIC)] >> 4 == COUPLED_VERSION[0]:
+        side_levels, position = _read_coupling(data, position, end, groups)
     if position + _TOTAL_BYTES > end:
         raise Incomplete
     total = int.from_bytes(data[position : position + _TOTAL_BYTES], "little")
@@ -223,51 +250,13 @@ def _parse(data: bytes | bytearray, start: int, end: int) -> StreamHeader:
         pre_skip=pre_skip,
         pre_roll=pre_roll,
         packet_frames=1 << exponent,
-        records=_read_records(data, position + _TOTAL_BYTES, end),
+        side_levels=side_levels,
+        records=read_records(data, position + _TOTAL_BYTES, end),
     )
 
 
-def _pack_levels(levels: tuple[int, ...]) -> bytes:
-    # Run lengths: (count - 1) * 2 for a single group, or that plus 1 and the run's length less 2.
-    out = bytearray(pack_varint(len(levels)))
-    position = 0
-    while position < len(levels):
-        run = 1
-        while position + run < len(levels) and levels[position + run] == levels[position]:
-            run += 1
-        out += pack_varint((levels[position] - 1) * 2 + (run > 1))
-        if run > 1:
-            out += pack_varint(run - 2)
-        position += run
-    return bytes(out)
-
-
-def _read_levels(data: bytes | bytearray, position: int, end: int) -> tuple[tuple[int, ...], int]:
-    groups, position = read_varint(data, position, end)
-    if groups > MAX_GROUPS:
-        raise Malformed(f"{groups} groups are more than {MAX_GROUPS}")
-    levels: list[int] = []
-    while len(levels) < groups:
-        coded, position = read_varint(data, position, end)
-        run = 1
-        if coded & 1:
-            extra, position = read_varint(data, position, end)
-            run = extra + 2
-        if len(levels) + run > groups:
-            raise Malformed("a run of levels goes beyond the last group")
-        if levels and levels[-1] == coded // 2 + 1:
-            raise Malformed("a run of levels is cut in two")
-        levels += [coded // 2 + 1] * run
-    return tuple(levels), position
-
-
-def _read_records(data: bytes | bytearray, position: int, end: int) -> tuple[tuple[int, bytes], ...]:
-    records = []
-    while position < end:
-        tag, position = read_varint(data, position, end)
-        size, position = read_varint(data, position, end)
-        if position + size > end:
-            raise Incomplete
-        records.append((tag, bytes(data[position : position + size])))
-        position += size
-    return tuple(records)
+def _read_coupling(data: bytes | bytearray, position: int, end: int, groups: int) -> tuple[tuple[int, ...], int]:
+    coupling, position = read_varint(data, position, end)
+    if coupling != MID_SIDE:
+        raise Malformed(f"channel coupling {coupling} is unknown: update audiocodec to read it")
+    return read_levels(data, position, end, groups)

@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from audiocodec.bitstream.entropy import EntropyModel
 from audiocodec.bitstream.header import StreamHeader
-from audiocodec.bitstream.rawcoder import pack_raw, raw_bytes, unpack_raw
-from audiocodec.bitstream.symbolcoder import SymbolCoder
+from audiocodec.bitstream.payload import Ints, PayloadCoder, raw_payload_bytes
 from audiocodec.bitstream.varint import Incomplete, Malformed, pack_varint, read_varint
 from audiocodec.errors import BitstreamError
 
@@ -72,7 +71,7 @@ def read_layout(data: bytes | bytearray, start: int, header: StreamHeader) -> La
         raise Incomplete
     second = data[start + 1]
     kind, same = Kind(second & 3), bool(second & _SAME_CHANNELS)
-    if second & 0xF8 != _SECOND or (same and (kind > Kind.RANGE or header.channels == 1)):
+    if second & 0xF8 != _SECOND or (same and (kind > Kind.RANGE or header.channels == 1 or header.coupled)):
         raise Malformed("no packet begins here")
     first_frame, position = read_varint(data, start + 2)
     frames = length = 0
@@ -86,17 +85,16 @@ def read_layout(data: bytes | bytearray, start: int, header: StreamHeader) -> La
         raise Malformed("a packet's frames lie outside the stream")
     if kind is not Kind.SILENCE:
         length, position = read_varint(data, position)
-        _check_length(kind, length, frames * (1 if same else header.channels), header)
+        _check_length(kind, length, raw_payload_bytes(header, frames, 1 if same else header.channels), header)
     return Layout(kind, same, first_frame, frames, position, position + length + CRC_BYTES)
 
 
-def _check_length(kind: Kind, length: int, rows: int, header: StreamHeader) -> None:
+def _check_length(kind: Kind, length: int, raw: int, header: StreamHeader) -> None:
     if kind is Kind.END:
         fits = length <= MAX_END_PAYLOAD
     else:
         # An encoder takes range coding only where it is shorter than raw.
-        most = raw_bytes(rows, header.levels)
-        fits = length == most if kind is Kind.RAW else header.mode == "range" and length < most
+        fits = length == raw if kind is Kind.RAW else header.mode == "range" and length < raw
     if not fits:
         raise Malformed("a packet's length does not fit its frames")
 
@@ -107,33 +105,29 @@ class PacketEncoder:
     def __init__(self, header: StreamHeader, model: EntropyModel | None = None) -> None:
         self.header = header
         self._seed = header.packet_seed
-        coder = model.for_levels(header.levels) if model is not None and header.mode == "range" else None
-        self._coder: SymbolCoder | None = coder
-        self._limits = np.array(header.levels, dtype=np.int64)
+        self._payloads = PayloadCoder(header, model if header.mode == "range" else None)
 
     def frames(self, first_frame: int, indices: npt.NDArray[np.integer[Any]]) -> bytes:
         """Code ``indices [frames, channels, groups]``: one packet, or several when it has more frames than fit one.
 
         Raises ValueError for another shape, or for an index outside its levels.
         """
-        whole: npt.NDArray[np.int64] = np.asarray(indices).astype(np.int64)
-        shape = (self.header.channels, len(self.header.levels))
-        if whole.ndim != 3 or whole.shape[1:] != shape or (whole < 0).any() or (whole >= self._limits).any():
-            raise ValueError(f"indices of shape {whole.shape} must be [frames, {shape[0]}, {shape[1]}] within levels")
+        whole = self._payloads.check(indices)
         most = self.header.most_packet_frames
         starts = range(0, len(whole), most)
         return b"".join(self._coded(first_frame + start, whole[start : start + most]) for start in starts)
 
-    def _coded(self, first_frame: int, indices: npt.NDArray[np.int64]) -> bytes:
+    def _coded(self, first_frame: int, indices: Ints) -> bytes:
         frames = len(indices)
-        same = self.header.channels > 1 and bool((indices == indices[:, :1]).all())
+        alike = self.header.channels > 1 and not self.header.coupled
+        same = alike and bool((indices == indices[:, :1]).all())
         if same:
             indices = indices[:, :1]
         kind, payload = Kind.RAW, b""
-        if self._coder is not None:
-            kind, payload = Kind.RANGE, self._coder.encode(indices)
-        if kind is Kind.RAW or len(payload) >= raw_bytes(frames * indices.shape[1], self.header.levels):
-            kind, payload = Kind.RAW, pack_raw(indices, self.header.levels)
+        if self._payloads.entropy_coded:
+            kind, payload = Kind.RANGE, self._payloads.ranged(indices)
+        if kind is Kind.RAW or len(payload) >= raw_payload_bytes(self.header, frames, indices.shape[1]):
+            kind, payload = Kind.RAW, self._payloads.raw(indices)
         fields = pack_varint(first_frame) + pack_varint(frames - 1) + pack_varint(len(payload))
         return seal(kind | (_SAME_CHANNELS if same else 0), fields + payload, self._seed)
 
@@ -152,19 +146,17 @@ class PacketDecoder:
 
     def __init__(self, header: StreamHeader, model: EntropyModel | None = None) -> None:
         self.header = header
-        self._coder: SymbolCoder | None = None
-        if header.mode == "range":
-            self._coder = None if model is None else model.for_levels(header.levels)
-            if self._coder is None:
-                raise BitstreamError("the stream is entropy coded with levels that its model has no tables for", 0)
+        self._payloads = PayloadCoder(header, model if header.mode == "range" else None)
+        if header.mode == "range" and not self._payloads.entropy_coded:
+            raise BitstreamError("the stream is entropy coded with levels that its model has no tables for", 0)
 
-    def indices(self, packet: Packet) -> npt.NDArray[np.int64]:
+    def indices(self, packet: Packet) -> Ints:
         """``[frames, channels, groups]`` of a RAW or RANGE packet. Raises BitstreamError when it is no code."""
         channels = 1 if packet.same_channels else self.header.channels
         if packet.kind is Kind.RAW:
-            indices = unpack_raw(packet.payload, packet.frames, channels, self.header.levels)
-        elif self._coder is not None:
-            indices = self._coder.decode(packet.payload, packet.frames, channels)
+            indices = self._payloads.unpack_raw(packet.payload, packet.frames, channels)
+        elif self._payloads.entropy_coded:
+            indices = self._payloads.decode_range(packet.payload, packet.frames, channels)
         else:
             raise BitstreamError("an entropy coded packet in a raw stream", packet.position)
         return np.repeat(indices, self.header.channels, axis=1) if packet.same_channels else indices

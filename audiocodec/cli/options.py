@@ -17,6 +17,18 @@ class Mode(str, Enum):
     raw = "raw"
 
 
+class StereoChoice(str, Enum):
+    """How two channels are coded."""
+
+    auto = "auto"
+    mid_side = "mid-side"
+    independent = "independent"
+
+
+Stereo = Annotated[
+    StereoChoice,
+    typer.Option("--stereo", help="Two channels by themselves, as mid and side, or whichever is cheaper."),
+]
 Model = Annotated[
     str, typer.Option("--model", "-m", metavar="auto|NAME|PATH", help="A model's name or its folder, or auto: by ear.")
 ]

@@ -18,6 +18,8 @@ from audiocodec.cli.options import (
     Model,
     OutDir,
     Quiet,
+    Stereo,
+    StereoChoice,
     Threads,
     set_threads,
 )
@@ -69,6 +71,7 @@ def encode(
     levels: Levels = None,
     model: Model = AUTO,
     mode: Annotated[Mode, typer.Option("--mode", help="Entropy coded, or plain numbers.")] = Mode.range,
+    stereo: Stereo = StereoChoice.auto,
     force: Force = False,
     threads: Threads = 1,
     quiet: Quiet = False,
@@ -95,7 +98,9 @@ def encode(
     def work(source: str, target: str, update: Update) -> EncodeReport:
         with AudioReader(source) as reader:
             codec, rate, picked = pick(reader, target)
-            report = encode_file(codec, reader, target, rate, mode=mode.value, force=force, progress=update)
+            report = encode_file(
+                codec, reader, target, rate, mode=mode.value, stereo=stereo.value, force=force, progress=update
+            )
             return replace(report, picked=picked)
 
     def tell(report: EncodeReport, target: str) -> int:

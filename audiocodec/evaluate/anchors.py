@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from audiocodec.evaluate.recordings import read_mono
+from audiocodec.evaluate.recordings import read_audio
 from audiocodec.evaluate.results import ORIGINAL
 from audiocodec.evaluate.systems import Coded
 
@@ -13,6 +14,8 @@ from audiocodec.evaluate.systems import Coded
 @dataclass(frozen=True)
 class Original:
     """The recording itself, as 16 bit PCM would cost: what the measures without a reference say of the original."""
+
+    stereo: ClassVar[bool] = True
 
     @property
     def codec(self) -> str:
@@ -30,5 +33,5 @@ class Original:
 
     def run(self, source: Path, folder: Path) -> Coded:  # noqa: ARG002
         """The samples of ``source``, untouched."""
-        samples, sample_rate = read_mono(source)
+        samples, sample_rate = read_audio(source)
         return Coded(samples, sample_rate, 2 * samples.size, 2 * samples.size, 0.0, 0.0, delay_s=0.0)

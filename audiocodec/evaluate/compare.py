@@ -159,6 +159,8 @@ def check_metric(name: str, domain: Domain | None) -> None:
     if name not in METRICS:
         raise UsageError(f"unknown measure '{name}'; known: {', '.join(METRICS)}")
     metric = METRICS[name]
+    if metric.per_channel:
+        raise UsageError(f"'{name}' is a measure of stereo, which is mixed down here; name it without its '_lr'")
     if not valid(metric, domain):
         kinds = " and ".join(sorted(metric.domains))
         what = "of sound that may be anything" if domain is None else f"of {domain}"
@@ -173,7 +175,8 @@ def valid(metric: Metric, domain: Domain | None) -> bool:
 def _scores(pair: Pair, domain: Domain | None, wanted: Sequence[str]) -> tuple[list[Score], dict[str, str]]:
     """What each measure found, and why others found nothing; one that was asked for by name raises instead."""
     scores, unmeasured = [], {}
-    fitting = [n for n, metric in METRICS.items() if valid(metric, domain) and not metric.needs_transcript]
+    mono = {name: metric for name, metric in METRICS.items() if not metric.per_channel}
+    fitting = [n for n, metric in mono.items() if valid(metric, domain) and not metric.needs_transcript]
     for name in dict.fromkeys(wanted or fitting):
         metric = METRICS[name]
         try:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from audiocodec.errors import UsageError
 from audiocodec.evaluate.lag import Lag, cut, find_lag, search_rate
 from audiocodec.evaluate.metrics import METRICS, Domain, Samples, resample
+from audiocodec.evaluate.recordings import mixed_down
 
 
 @dataclass
@@ -72,3 +75,42 @@ class Pair:
         rate = METRICS[name].sample_rate or self._reference.rate
         reference, degraded = self.at(rate)
         return METRICS[name](reference, degraded, rate, domain) if len(reference) else math.nan
+
+
+class StereoPair:
+    """Like :class:`Pair`, of signals [samples] or [channels, samples] each, all channels moved by the same delay.
+
+    It is found in the downmix, which most measures are of; those that are ``per_channel`` are the mean over channels,
+    a mono signal being compared with both of a stereo one.
+    """
+
+    def __init__(
+        self,
+        reference: Samples,
+        reference_rate: int,
+        degraded: Samples,
+        degraded_rate: int,
+        *,
+        delay_s: float | None,
+        max_delay_s: float,
+    ) -> None:
+        mixed = mixed_down(reference), reference_rate, mixed_down(degraded), degraded_rate
+        self._downmix = Pair(*mixed, delay_s=delay_s, max_delay_s=max_delay_s)
+        self.lag = self._downmix.lag
+        references, heard = np.atleast_2d(reference), np.atleast_2d(degraded)
+        count = max(len(references), len(heard))
+        self._channels = [
+            Pair(a, reference_rate, b, degraded_rate, delay_s=self.lag.seconds, max_delay_s=max_delay_s)
+            for a, b in zip(_spread(references, count), _spread(heard, count), strict=True)
+        ]
+
+    def score(self, name: str, domain: Domain | None) -> float:
+        """Like :meth:`Pair.score`; of channels, NaN only where it is undefined for each."""
+        if name not in METRICS or not METRICS[name].per_channel:
+            return self._downmix.score(name, domain)
+        scores = [score for pair in self._channels if not math.isnan(score := pair.score(name, domain))]
+        return sum(scores) / len(scores) if scores else math.nan
+
+
+def _spread(channels: Samples, count: int) -> list[Samples]:
+    return [channels[0]] * count if len(channels) == 1 else list(channels)

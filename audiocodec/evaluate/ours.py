@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from audiocodec.errors import BitstreamError
-from audiocodec.evaluate.recordings import read_mono
+from audiocodec.evaluate.recordings import read_audio
 from audiocodec.evaluate.systems import Coded, Histograms, PacketUse, Stopwatch
 
 if TYPE_CHECKING:
     from audiocodec.bitstream import EntropyModel
-    from audiocodec.bitstream.symbolcoder import SymbolCoder
     from audiocodec.codec import Codec, RateSetting
 
 PIECE_S = 0.1
@@ -27,6 +26,7 @@ class Vpc:
 
     model: Codec
     rate: RateSetting
+    stereo: ClassVar[bool] = True
     name: str = ""
     """What tables call the model, where that is not its own name."""
 
@@ -61,7 +61,7 @@ class Vpc:
         encode_file(self.model, source, raw, self.rate, mode="raw", force=True)
         with decoding:
             decode_file(self.model, coded, decoded, force=True)
-        samples, sample_rate = read_mono(decoded)
+        samples, sample_rate = read_audio(decoded)
         data = coded.read_bytes()
         use = token_statistics(data, self.model.entropy)
         return Coded(
@@ -84,13 +84,14 @@ class TokenStatistics:
     """What is in a .vpc file.
 
     Payload bytes and frames are those of packets with tokens (silence has none); ``histograms`` tells for each
-    dimension how often each level occurs; ``packets`` has seconds and bytes, framing included, of every tenth of a
-    second: the packets of a file are seconds long, which would hide how bits follow the sound.
+    dimension how often each level occurs, None where mid and side have levels of their own; ``packets`` has seconds
+    and bytes, framing included, of every tenth of a second: the packets of a file are seconds long, which would hide
+    how bits follow the sound.
     """
 
     payload_bytes: int
     frames: int
-    histograms: Histograms
+    histograms: Histograms | None
     packets: PacketUse
 
 
@@ -98,13 +99,16 @@ def token_statistics(data: bytes, entropy: EntropyModel | None) -> TokenStatisti
     """Count what the bytes of a .vpc file hold. Raises BitstreamError where the file is damaged."""
     from audiocodec.bitstream import StreamHeader
     from audiocodec.bitstream.packet import Kind, Packet, PacketDecoder
+    from audiocodec.bitstream.payload import PayloadCoder
     from audiocodec.bitstream.scanner import PacketScanner
 
     header, start = StreamHeader.unpack(data)
     decoder, scanner = PacketDecoder(header, entropy), PacketScanner(header, start)
+    costs = PayloadCoder(header, entropy)
     scanner.feed(data[start:])
     scanner.final = True
-    use = TokenStatistics(0, 0, [np.zeros(count, np.int64) for count in header.levels], [])
+    histograms = [np.zeros(count, np.int64) for count in header.levels]
+    use = TokenStatistics(0, 0, None if header.coupled else histograms, [])
     for item in scanner.items():
         if not isinstance(item, Packet):
             raise BitstreamError(item.reason, item.position)
@@ -113,25 +117,14 @@ def token_statistics(data: bytes, entropy: EntropyModel | None) -> TokenStatisti
             use.payload_bytes += len(item.payload)
             use.frames += item.frames
             indices = decoder.indices(item)
-            for dim, histogram in enumerate(use.histograms):
+            for dim, histogram in enumerate(use.histograms or ()):
                 histogram += np.bincount(indices[:, :, dim].ravel(), minlength=len(histogram))
-            bits = _frame_bits(
-                indices, entropy.for_levels(header.levels) if entropy and item.kind is Kind.RANGE else None
-            )
+            if item.kind is Kind.RANGE:
+                bits = costs.frame_bits(indices[:, :1] if item.same_channels else indices)
         if item.frames:
             framing = (item.end - item.position) - bits.sum() / 8.0
             use.packets += _pieces(bits / 8.0 + framing / item.frames, header.hop_samples / header.sample_rate)
     return use
-
-
-def _frame_bits(indices: npt.NDArray[np.int64], coder: SymbolCoder | None) -> npt.NDArray[np.float64]:
-    """What each frame of ``indices`` [frames, channels, groups] costs by its tables; equal shares without any."""
-    if coder is None:
-        return np.zeros(len(indices))
-    from audiocodec.bitstream.rangecoder import TOTAL
-
-    shares = np.array([frequency for _, frequency in coder.intervals(indices)], np.float64) / TOTAL
-    return -np.log2(shares).reshape(len(indices), -1).sum(axis=1)
 
 
 def _pieces(frame_bytes: npt.NDArray[np.float64], frame_s: float) -> PacketUse:

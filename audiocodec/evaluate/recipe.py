@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from audiocodec.config import Strict, load_settings
 from audiocodec.evaluate.metrics import METRICS, Domain
 from audiocodec.evaluate.peers import CommandPeer
+from audiocodec.evaluate.recordings import Channels
 
 
 class FilesConfig(Strict):
@@ -44,6 +45,11 @@ class EvaluationRecipe(Strict):
 
     name: str = Field(min_length=1, description="name of the evaluation; results go to runs/evaluate-NAME")
     domain: Domain = "speech"
+    channels: Channels = Field(
+        "downmix",
+        description="downmix: every codec is given the mean of the channels. stereo: stereo recordings are coded in "
+        "stereo, and each measure is taken of the downmix and, as NAME_lr, of left and right",
+    )
     files: FilesConfig
     models: list[ModelEntry] = Field([], description="ours; empty: peers alone")
     peers: list[str] = Field([], description="such as opus:6,12; see audiocodec evaluate --help")
@@ -66,12 +72,15 @@ class EvaluationRecipe(Strict):
                 raise ValueError(f"{METRICS[name].heading} says nothing about {self.domain}; leave out '{name}'")
             if METRICS[name].needs_transcript and not self.files.transcripts:
                 raise ValueError(f"'{name}' needs transcripts; name them as files.transcripts, or leave it out")
+            if METRICS[name].per_channel and self.channels != "stereo":
+                raise ValueError(f"'{name}' is a measure of stereo; set channels: stereo, or leave it out")
         return self
 
 
-def metrics_of(domain: Domain, transcripts: bool) -> list[str]:
-    """Names of all measures that are valid for a domain, with or without transcripts at hand."""
-    fitting = (metric for metric in METRICS.values() if domain in metric.domains)
+def metrics_of(domain: Domain, transcripts: bool, channels: Channels = "downmix") -> list[str]:
+    """Names of all measures that are valid for a domain, with or without transcripts and stereo at hand."""
+    mono = (metric for metric in METRICS.values() if channels == "stereo" or not metric.per_channel)
+    fitting = (metric for metric in mono if domain in metric.domains)
     return [metric.name for metric in fitting if transcripts or not metric.needs_transcript]
 
 

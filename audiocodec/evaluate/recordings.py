@@ -1,4 +1,4 @@
-"""Recordings to evaluate: found by suffix, read as mono."""
+"""Recordings to evaluate: found by suffix, read as mono or as they are."""
 
 from __future__ import annotations
 
@@ -7,16 +7,44 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from audiocodec.audio import AudioReader
+from audiocodec.audio import MAX_CHANNELS, AudioReader
 from audiocodec.errors import AudioError, DataError
 from audiocodec.evaluate.results import AUDIO, SUMMARY, UNITS
 
 # A FLAC that was written into a pipe does not say how long it is, and soundfile would ask for 2^63 samples at once.
 _UNKNOWN_FRAMES = 2**62
+
+
+Channels = Literal["downmix", "stereo"]
+Float = TypeVar("Float", bound=np.floating)
+
+
+def read_audio(path: Path) -> tuple[npt.NDArray[np.float64], int]:
+    """Read a whole audio file as ([samples], sample_rate), or ([channels, samples], sample_rate) where it is not mono.
+
+    Raises:
+        AudioError: the file is not audio that soundfile reads.
+    """
+    import soundfile
+
+    with _reading(path):
+        samples, sample_rate = soundfile.read(_name(path), dtype="float64")
+    return np.ascontiguousarray(samples.T), sample_rate
+
+
+def mixed_down(samples: npt.NDArray[Float]) -> npt.NDArray[Float]:
+    """[samples] or [channels, samples] to [samples]: the mean of the channels."""
+    return samples if samples.ndim == 1 else cast("npt.NDArray[Float]", samples.mean(axis=0))
+
+
+def channel_count(samples: npt.NDArray[np.floating]) -> int:
+    """How many channels [samples] or [channels, samples] are."""
+    return 1 if samples.ndim == 1 else len(samples)
 
 
 def read_mono(path: Path) -> tuple[npt.NDArray[np.float64], int]:
@@ -25,11 +53,8 @@ def read_mono(path: Path) -> tuple[npt.NDArray[np.float64], int]:
     Raises:
         AudioError: the file is not audio that soundfile reads.
     """
-    import soundfile
-
-    with _reading(path):
-        samples, sample_rate = soundfile.read(_name(path), dtype="float64", always_2d=True)
-    return samples.mean(axis=1), sample_rate
+    samples, sample_rate = read_audio(path)
+    return mixed_down(samples), sample_rate
 
 
 def printable(text: str) -> str:
@@ -95,24 +120,34 @@ def _is_decoded(path: Path, folder: Path) -> bool:
 
 
 @contextmanager
-def mono_file(source: Path, folder: Path) -> Iterator[Path]:
-    """A mono version of ``source``: itself where it is mono, else a float WAV mixed down into ``folder``."""
+def coded_file(source: Path, folder: Path, channels: Channels) -> Iterator[Path]:
+    """What codecs are given of ``source``: itself where that is what is wanted, else a float WAV made in ``folder``.
+
+    ``channels``: ``downmix`` gives one channel, ``stereo`` those that there are, one or two.
+
+    Raises:
+        AudioError: it is no audio, or has more channels.
+    """
     import soundfile
 
     with _reading(source):
         about = soundfile.info(_name(source))
-    if about.frames >= _UNKNOWN_FRAMES:
-        with AudioReader(source) as reader:
-            samples, sample_rate = (
-                np.concatenate([np.zeros(0), *(block.mean(axis=0) for block in reader)]),
-                about.samplerate,
-            )
-    elif about.channels == 1:
+    if channels == "stereo" and about.channels > MAX_CHANNELS:
+        raise AudioError(f"{source} has {about.channels} channels; in stereo, recordings have one or two")
+    as_it_is = about.channels == 1 or channels == "stereo"
+    if about.frames < _UNKNOWN_FRAMES and as_it_is:
         yield source
         return
-    else:
-        samples, sample_rate = read_mono(source)
-    mixed = folder / "mono.wav"
-    soundfile.write(str(mixed), samples, sample_rate, subtype="FLOAT")
-    yield mixed
-    mixed.unlink()
+    samples, sample_rate = (_read_to_its_end if about.frames >= _UNKNOWN_FRAMES else read_audio)(source)
+    made = folder / "recording.wav"
+    wave = samples if as_it_is else mixed_down(samples)
+    soundfile.write(str(made), wave.T, sample_rate, subtype="FLOAT")
+    yield made
+    made.unlink()
+
+
+def _read_to_its_end(source: Path) -> tuple[npt.NDArray[np.floating], int]:
+    """Like :func:`read_audio`, of a file that does not say how long it is."""
+    with AudioReader(source) as reader:
+        samples = np.concatenate([np.zeros((reader.channels, 0), np.float32), *reader], axis=1)
+    return (samples[0] if reader.channels == 1 else samples), reader.sample_rate

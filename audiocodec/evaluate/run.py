@@ -15,7 +15,7 @@ from audiocodec.evaluate.environment import environment
 from audiocodec.evaluate.manifest import choose, read_transcripts, sha256
 from audiocodec.evaluate.metrics import METRICS, Samples
 from audiocodec.evaluate.recipe import EvaluationRecipe, metrics_of
-from audiocodec.evaluate.recordings import mono_file, printable, read_mono
+from audiocodec.evaluate.recordings import coded_file, printable, read_audio
 from audiocodec.evaluate.results import Results, Row, SystemInfo, write_results
 from audiocodec.evaluate.store import Store
 from audiocodec.evaluate.summary import summarise
@@ -66,7 +66,7 @@ def evaluate(
         store = Store(Path(name))
         if out is not None:
             store.prepare(resume, force, Path(recipe.files.folder))
-        job = Job(store, wanted.systems, metrics, recipe.domain)
+        job = Job(store, wanted.systems, metrics, recipe.domain, recipe.channels)
         outcomes: list[Outcome] = []
         with closing(spread(evaluate_recording, job, tasks, recipe.workers)) as done:
             for outcome in done:
@@ -89,7 +89,7 @@ def usable_metrics(recipe: EvaluationRecipe) -> tuple[list[str], dict[str, str]]
     """
     names = recipe.metrics
     if names == "all":
-        names = metrics_of(recipe.domain, bool(recipe.files.transcripts))
+        names = metrics_of(recipe.domain, bool(recipe.files.transcripts), recipe.channels)
     absent = {name: reason for name in names if (reason := METRICS[name].absent_reason())}
     if absent and recipe.metrics != "all":
         raise MissingExtraError(next(iter(absent.values())))
@@ -102,8 +102,8 @@ def evaluate_recording(job: Job, task: Task) -> Outcome:
     rows = []
     with tempfile.TemporaryDirectory(prefix="audiocodec-evaluate-") as name:
         try:
-            with mono_file(task.path, Path(name)) as source:
-                original = read_mono(source)
+            with coded_file(task.path, Path(name), job.channels) as source:
+                original = read_audio(source)
                 _check(task.path, original[0])
                 checksum = sha256(task.path)
                 for system in job.systems:

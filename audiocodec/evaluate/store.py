@@ -16,6 +16,7 @@ import numpy as np
 import soundfile
 
 from audiocodec.errors import OutputError
+from audiocodec.evaluate.recordings import Channels
 from audiocodec.evaluate.results import AUDIO, FILES, ROWS, SUMMARY, UNITS, Row, audio_path, plain, slug
 from audiocodec.evaluate.systems import Coded, System
 from audiocodec.output import OutputFile
@@ -82,9 +83,9 @@ class Store:
             raise OutputError(f"cannot replace {self._path(file, label)}: {error.strerror or error}") from None
 
     def write_audio(self, file: str, label: str, samples: np.ndarray, sample_rate: int) -> None:
-        """Keep mono audio [samples]; full scale is clipped, as it is wherever it is played."""
+        """Keep audio, [samples] or [channels, samples]; full scale is clipped, as it is wherever it is played."""
         flac = io.BytesIO()  # soundfile tells nobody when writing to a file object fails
-        soundfile.write(flac, np.clip(samples, -1.0, 1.0), sample_rate, format="FLAC", subtype=_SUBTYPE)
+        soundfile.write(flac, np.clip(samples.T, -1.0, 1.0), sample_rate, format="FLAC", subtype=_SUBTYPE)
         with _new(audio_path(self.folder, file, label)) as out:
             out.write(flac.getvalue())
 
@@ -94,7 +95,7 @@ class Store:
             samples, sample_rate = soundfile.read(str(audio_path(self.folder, file, label)), dtype="float64")
         except (soundfile.LibsndfileError, OSError):
             return None
-        return samples, sample_rate
+        return np.ascontiguousarray(samples.T), sample_rate
 
     def _path(self, file: str, label: str) -> Path:
         return self.folder / UNITS / slug(file) / f"{slug(label)}.json"
@@ -109,9 +110,11 @@ def _new(path: Path) -> OutputFile:
     return OutputFile(path, force=True)
 
 
-def unit_key(checksum: str, system: System, transcript: str | None = None) -> str:
+def unit_key(checksum: str, system: System, transcript: str | None = None, channels: Channels = "downmix") -> str:
     """What a unit stands for: the recording's checksum and words, and what decides what the system makes of it."""
     parts = [_FORMAT, checksum, transcript, system.codec, system.setting, sorted(system.identity().items())]
+    if channels != "downmix":
+        parts.append(channels)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

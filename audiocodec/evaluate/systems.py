@@ -21,8 +21,9 @@ PacketUse = list[tuple[float, float]]  # in order: seconds of audio, and the byt
 class Coded:
     """One recording after coding and decoding.
 
-    ``samples`` [samples] at ``sample_rate``; sizes in bytes, ``file_bytes`` as written and ``payload_bytes`` without
-    container and headers; times in CPU seconds over all threads.
+    ``samples`` [samples], or [channels, samples] of a stereo recording, at ``sample_rate``; sizes in bytes,
+    ``file_bytes`` as written and ``payload_bytes`` without container and headers; times in CPU seconds over all
+    threads.
 
     ``delay_s`` is the decoder's delay where the format states it (0 where the decoder trimmed it): nothing is searched
     then. Where it is None the delay is found by cross-correlation, within ``max_delay_s`` either way, and reported.
@@ -63,7 +64,9 @@ class System(Protocol):
         ...
 
     def run(self, source: Path, folder: Path) -> Coded:
-        """Code the mono file ``source`` and decode it again, with intermediate files in ``folder``.
+        """Code the file ``source`` and decode it again, with intermediate files in ``folder``.
+
+        It is mono, but may be stereo for a system with an attribute ``stereo`` that is true.
 
         Raises:
             AudioError: the recording cannot be coded by this system; the evaluation goes on without it.

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from audiocodec.errors import AudioError, OutputError
-from audiocodec.evaluate.measure import Pair
+from audiocodec.evaluate.measure import StereoPair
 from audiocodec.evaluate.metrics import METRICS, SPEECH_RATE, Domain, Samples, resample, word_error_rate
+from audiocodec.evaluate.recordings import Channels, mixed_down
 from audiocodec.evaluate.results import ORIGINAL, Row, plain
 from audiocodec.evaluate.store import Store, facts, unit_key
 from audiocodec.evaluate.systems import Coded, System
 
-Audio = tuple[Samples, int]  # [samples] and their rate in Hz
+Audio = tuple[Samples, int]  # [samples] or [channels, samples], and their rate in Hz
 
 # Signals are compared over what they have in common: a decoder that loses more than this, or half, is not compared.
 MOST_LOST_S = 0.25
@@ -39,6 +40,7 @@ class Job:
     systems: list[System]
     metrics: list[str]
     domain: Domain
+    channels: Channels = "downmix"
 
 
 def unit_row(
@@ -46,19 +48,20 @@ def unit_row(
 ) -> tuple[Row, dict[str, str]]:
     """The row of a recording and system, and for each measure that failed the reason; its score is None then.
 
-    ``source`` is the mono file that holds ``original``; ``scratch`` a folder for intermediate files.
+    ``source`` is the file, mono unless the job is in stereo, that holds ``original``; ``scratch`` a folder for
+    intermediate files.
 
     Raises:
         AudioError: the system cannot code the recording.
         OutputError: what was found cannot be kept.
     """
     label = f"{system.codec} {system.setting}".strip()
-    key = unit_key(checksum, system, task.transcript)
+    key = unit_key(checksum, system, task.transcript, job.channels)
     unit = job.store.read(key, task.file, label)
     heard = job.store.read_audio(task.file, label) if unit else None
     if unit is None or heard is None:
         coded = _code(system, source, original, scratch)
-        unit = {"facts": facts(coded, original[0].size / original[1], original[1]), "scores": {}}
+        unit = {"facts": facts(coded, _seconds(original), original[1]), "scores": {}}
         job.store.forget(task.file, label)  # no unit of before may lie beside the audio of now
         job.store.write_audio(task.file, label, coded.samples, coded.sample_rate)
         job.store.write_audio(task.file, ORIGINAL, *original)
@@ -87,10 +90,14 @@ def _code(system: System, source: Path, original: Audio, scratch: Path) -> Coded
         raise AudioError(f"it failed ({type(error).__name__}: {error})") from error
     if not np.isfinite(coded.samples).all():
         raise AudioError("it decoded NaN or infinity")
-    whole_s, heard_s = original[0].size / original[1], coded.samples.size / coded.sample_rate
+    whole_s, heard_s = _seconds(original), _seconds((coded.samples, coded.sample_rate))
     if heard_s < max(whole_s - MOST_LOST_S, whole_s / 2.0):
         raise AudioError(f"it decoded {heard_s:.2f} s of {whole_s:.2f} s")
     return coded
+
+
+def _seconds(audio: Audio) -> float:
+    return audio[0].shape[-1] / audio[1]
 
 
 def _is_due(unit: Row, name: str) -> bool:
@@ -102,7 +109,7 @@ def _is_due(unit: Row, name: str) -> bool:
 def _measure(job: Job, task: Task, unit: Row, names: list[str], original: Audio, heard: Audio) -> dict[str, str]:
     """Put the scores of measures, and the delay, into a unit; the reasons of those that failed."""
     about, failed = unit["facts"], {}
-    pair = Pair(*original, *heard, delay_s=about["delay_s"], max_delay_s=about["max_delay_s"])
+    pair = StereoPair(*original, *heard, delay_s=about["delay_s"], max_delay_s=about["max_delay_s"])
     unit["delay_ms"] = 1000.0 * pair.lag.seconds
     for name in names:
         unit["scores"].pop(name, None)
@@ -115,8 +122,12 @@ def _measure(job: Job, task: Task, unit: Row, names: list[str], original: Audio,
     return failed
 
 
-def _score(pair: Pair, name: str, domain: Domain, heard: Audio, transcript: str | None) -> float:
+def _score(pair: StereoPair, name: str, domain: Domain, heard: Audio, transcript: str | None) -> float:
     if not METRICS[name].needs_transcript:
         return pair.score(name, domain)
     # The recogniser wants 16 kHz; a narrow-band codec's 8 kHz has to be brought there first
-    return word_error_rate(resample(*heard, SPEECH_RATE), SPEECH_RATE, transcript) if transcript else math.nan
+    return (
+        word_error_rate(resample(mixed_down(heard[0]), heard[1], SPEECH_RATE), SPEECH_RATE, transcript)
+        if transcript
+        else math.nan
+    )

@@ -61,8 +61,10 @@ def gather(recipe: EvaluationRecipe) -> Wanted:
         if about not in wanted.models:
             wanted.models.append(about)
     lyra = Path(recipe.lyra) if recipe.lyra else None
-    wanted.add("peer", *peer_systems(recipe.peers, lyra=lyra))
-    wanted.add("peer", *command_systems(recipe.commands))
+    for systems, absent in (peer_systems(recipe.peers, lyra=lyra), command_systems(recipe.commands)):
+        mono = [] if recipe.channels == "downmix" else [one for one in systems if not getattr(one, "stereo", False)]
+        absent |= {_label(one): "it codes one channel, and these recordings are coded in stereo" for one in mono}
+        wanted.add("peer", [one for one in systems if one not in mono], absent)
     wanted.add("anchor", [Original() for _ in recipe.anchors])
     if not wanted.systems:
         reasons = "; ".join(wanted.absent.values()) or "name a model, or a peer such as opus"

@@ -194,4 +194,6 @@ _OF_ANY_SOUND = (
     Metric("si_sdr", "SI-SDR dB", si_sdr, "Le Roux et al. 2019, eq. 3", best=float("inf"), decimals=1),
 )
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_OF_SPEECH, *_OF_ANY_SOUND)}
+_OF_ONE_CHANNEL = (*_OF_SPEECH, *_OF_ANY_SOUND)
+_OF_CHANNELS = tuple(metric.of_channels() for metric in _OF_ONE_CHANNEL if not metric.needs_transcript)
+METRICS: dict[str, Metric] = {metric.name: metric for metric in (*_OF_ONE_CHANNEL, *_OF_CHANNELS)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -48,8 +48,14 @@ class Metric:
     """False: it judges the degraded signal alone."""
     needs_transcript: bool = False
     """True: it compares words, not signals; ``function`` cannot be called, see :mod:`.recognition`."""
+    per_channel: bool = False
+    """True: the mean over left and right, each by itself; else stereo is mixed down first."""
     packages: tuple[str, ...] = ()
     """What it imports beyond the package's own requirements; all of the ``eval`` extra."""
+
+    def of_channels(self) -> Metric:
+        """The same measure of left and right, each by itself."""
+        return replace(self, name=f"{self.name}_lr", heading=f"{self.heading} L, R", per_channel=True)
 
     def absent_reason(self) -> str | None:
         """Why it cannot run here, with the remedy, in one line; None where it can. Imports, but measures nothing."""

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
@@ -17,7 +17,7 @@ from audiocodec.config import Field, Strict
 from audiocodec.errors import AudioError
 from audiocodec.evaluate.metrics import resample
 from audiocodec.evaluate.peers.process import TIMEOUT_S, fingerprint, run_tool, tool_fingerprint
-from audiocodec.evaluate.recordings import read_mono
+from audiocodec.evaluate.recordings import read_audio
 from audiocodec.evaluate.systems import Coded, Stopwatch, System
 
 
@@ -51,7 +51,7 @@ class CommandPeer(Strict):
     rate: str | int | float | None = None
     """What ``{rate}`` stands for in the commands, in whatever unit they take."""
     encode: Command
-    """From a mono WAV file of 16 bits at ``sample_rate`` to the codec's own file."""
+    """From a WAV file of 16 bits at ``sample_rate`` to the codec's own file; mono, but of a stereo evaluation's."""
     decode: Command
     """From the codec's own file to a WAV file, at any rate."""
     suffix: str = Field(".bin", pattern=r"^\.[A-Za-z0-9]+$")
@@ -71,6 +71,8 @@ class CommandSystem:
     """A :class:`CommandPeer` as a system under evaluation."""
 
     peer: CommandPeer
+
+    stereo: ClassVar[bool] = True
 
     @property
     def codec(self) -> str:
@@ -103,15 +105,15 @@ class CommandSystem:
         import soundfile
 
         wav, coded, decoded = folder / "command.wav", folder / f"command{self.peer.suffix}", folder / "decoded.wav"
-        samples, sample_rate = read_mono(source)
-        resampled = resample(samples, sample_rate, self.peer.sample_rate)
+        samples, sample_rate = read_audio(source)
+        resampled = resample(samples.T, sample_rate, self.peer.sample_rate)
         soundfile.write(str(wav), resampled, self.peer.sample_rate, subtype="PCM_16")
         encoding, decoding = Stopwatch(), Stopwatch()
         with encoding:
             self._call(self.peer.encode, wav, coded)
         with decoding:
             self._call(self.peer.decode, coded, decoded)
-        output, output_rate = read_mono(decoded)
+        output, output_rate = read_audio(decoded)
         file_bytes = coded.stat().st_size
         return Coded(
             samples=output,

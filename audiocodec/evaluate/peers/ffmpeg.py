@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from audiocodec.evaluate.metrics import resample
 from audiocodec.evaluate.peers.process import run_tool
 from audiocodec.evaluate.peers.pyav import absent_pyav, decode, encode, has_encoder, packet_bytes, pyav_identity
-from audiocodec.evaluate.recordings import read_mono
+from audiocodec.evaluate.recordings import channel_count, read_audio
 from audiocodec.evaluate.systems import TRIMMED_DELAY_S, Coded, Stopwatch
 
 Backend = Literal["PyAV", "ffmpeg"]
@@ -26,8 +26,8 @@ Backend = Literal["PyAV", "ffmpeg"]
 class Format:
     """How FFmpeg is asked for a codec. ``encoders`` in order of preference; one that is absent is passed over.
 
-    ``widest`` are (below so many kbps, sampling rate in Hz): few bits are better spent on a narrower band, as the
-    codec's own guides say. ``upsample``: to exactly that rate, for codecs that know no other at those bits.
+    ``widest`` are (below so many kbps a channel, sampling rate in Hz): few bits are better spent on a narrower band,
+    as the codec's own guides say. ``upsample``: to exactly that rate, for codecs that know no other at those bits.
     """
 
     encoders: tuple[str, ...]
@@ -74,6 +74,8 @@ class Ffmpeg:
     name: str
     kbps: float
 
+    stereo: ClassVar[bool] = True
+
     @property
     def codec(self) -> str:
         """Name in tables."""
@@ -95,13 +97,14 @@ class Ffmpeg:
     def run(self, source: Path, folder: Path) -> Coded:
         """Encode ``source``, through files in ``folder`` where the program does it, and decode it by PyAV."""
         form = FORMATS[self.name]
-        samples, sample_rate = read_mono(source)
-        rate = form.sample_rate(self.kbps, sample_rate)
+        samples, sample_rate = read_audio(source)
+        rate = form.sample_rate(self.kbps / channel_count(samples), sample_rate)
         encoding, decoding = Stopwatch(), Stopwatch()
         with encoding:
-            data = _encode(self.name, resample(samples, sample_rate, rate), rate, round(self.kbps * 1000), folder)
+            resampled = resample(samples.T, sample_rate, rate).T
+            data = _encode(self.name, resampled, rate, round(self.kbps * 1000), folder)
         with decoding:
-            decoded, decoded_rate = decode(data)
+            decoded, decoded_rate = decode(data, channel_count(samples))
         return Coded(
             samples=decoded,
             sample_rate=decoded_rate,
@@ -121,7 +124,7 @@ def _encode(name: str, samples: npt.NDArray[np.floating], rate: int, rate_bps: i
     if backend == "PyAV":
         return encode(samples, rate, encoder, form.container, form.options, rate_bps)
     wav, coded = folder / "ffmpeg.wav", folder / f"ffmpeg.{form.container}"
-    soundfile.write(str(wav), samples, rate, subtype="PCM_16")
+    soundfile.write(str(wav), samples.T, rate, subtype="PCM_16")
     options = [word for key, value in form.options.items() for word in (f"-{key}:a", value)]
     settings = ["-c:a", encoder, "-b:a", str(rate_bps), *options, "-f", form.container]
     run_tool(["ffmpeg", "-nostdin", "-v", "error", "-y", "-i", str(wav), *settings, str(coded)])

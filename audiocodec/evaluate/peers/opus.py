@@ -5,11 +5,11 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from audiocodec.evaluate.metrics import SPEECH_RATE, resample
 from audiocodec.evaluate.peers.pyav import absent_pyav, decode, encode, has_encoder, packet_bytes, pyav, pyav_identity
-from audiocodec.evaluate.recordings import read_mono
+from audiocodec.evaluate.recordings import channel_count, read_audio
 from audiocodec.evaluate.systems import Coded, Stopwatch
 
 _OPUS_RATE = 48_000  # Opus's own rate
@@ -26,6 +26,8 @@ class Opus:
     kbps: float
     variable: bool = True
     application: Literal["voip", "audio"] = "voip"
+
+    stereo: ClassVar[bool] = True
 
     @property
     def codec(self) -> str:
@@ -46,14 +48,14 @@ class Opus:
 
     def run(self, source: Path, folder: Path) -> Coded:  # noqa: ARG002
         """Encode ``source`` to Ogg Opus in memory and decode it; nothing is written to ``folder``."""
-        samples, sample_rate = read_mono(source)
+        samples, sample_rate = read_audio(source)
         rate = _OPUS_RATE if sample_rate > SPEECH_RATE else SPEECH_RATE
         encoding, decoding = Stopwatch(), Stopwatch()
         with encoding:
-            resampled = resample(samples, sample_rate, rate)
+            resampled = resample(samples.T, sample_rate, rate).T
             data = encode(resampled, rate, "libopus", "ogg", self._options(), round(self.kbps * 1000))
         with decoding:
-            decoded, decoded_rate = decode(data)
+            decoded, decoded_rate = decode(data, channel_count(samples))
         return Coded(
             samples=decoded,
             sample_rate=decoded_rate,

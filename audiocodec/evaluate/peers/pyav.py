@@ -57,7 +57,7 @@ def encode(
     options: Mapping[str, str],
     rate_bps: int | None,
 ) -> bytes:
-    """[samples] -> the bytes of a file, from 16 bit integers as every encoder takes them.
+    """[samples] or [2, samples] -> the bytes of a file, from 16 bit integers as every encoder takes them.
 
     ``encoder``, ``container`` and ``options`` as FFmpeg names them; ``rate_bps`` None leaves the rate to the options.
 
@@ -66,14 +66,15 @@ def encode(
     """
     av = pyav()
     buffer = io.BytesIO()
+    layout = "mono" if samples.ndim == 1 else "stereo"
     try:
         with av.open(buffer, "w", format=container) as output:
-            stream = output.add_stream(encoder, rate=sample_rate, layout="mono")
+            stream = output.add_stream(encoder, rate=sample_rate, layout=layout)
             if rate_bps is not None:
                 stream.bit_rate = rate_bps
             stream.options = dict(options)
             pcm = np.clip(np.round(samples * 32767.0), -32768, 32767).astype(np.int16)
-            frame = av.AudioFrame.from_ndarray(pcm[None, :], format="s16", layout="mono")
+            frame = av.AudioFrame.from_ndarray(pcm.T.reshape(1, -1), format="s16", layout=layout)
             frame.sample_rate = sample_rate
             # Without times of its own, an MP4 file would not say how much of its start is the encoder's delay.
             frame.pts, frame.time_base = 0, Fraction(1, sample_rate)
@@ -85,27 +86,34 @@ def encode(
     return buffer.getvalue()
 
 
-def decode(data: bytes) -> tuple[npt.NDArray[np.float64], int]:
-    """Bytes of a mono file -> [samples], and their rate. Encoder delay is trimmed where the container states it.
+def decode(data: bytes, channels: int = 1) -> tuple[npt.NDArray[np.float64], int]:
+    """Bytes of a file -> [samples], or [2, samples] of two ``channels``, and their rate.
+
+    Encoder delay is trimmed where the container states it. Of a mono file that a decoder makes stereo, one is taken.
 
     Raises:
         AudioError: not audio that FFmpeg reads.
     """
     av = pyav()
-    pieces, rate = [np.zeros(0)], 0
+    pieces, rate = [np.zeros((channels, 0))], 0
     try:
         with av.open(io.BytesIO(data)) as container:
             for frame in container.decode(audio=0):
-                samples = frame.to_ndarray()[0]
+                samples = frame.to_ndarray()
+                if not frame.format.is_planar:
+                    samples = samples.reshape(-1, frame.layout.nb_channels).T
+                if len(samples) < channels:
+                    raise AudioError("a file of two channels was decoded to one")
                 # One format has decoders that give floats and such that give integers: the build decides who answers.
                 scale = 1.0 if samples.dtype.kind == "f" else 1.0 / (1 << (8 * samples.dtype.itemsize - 1))
-                pieces.append(samples.astype(np.float64) * scale)
+                pieces.append(samples[:channels].astype(np.float64) * scale)
                 rate = frame.sample_rate
     except av.FFmpegError as error:
         raise AudioError(f"an encoded file cannot be decoded: {error}") from None
     if rate == 0:
         raise AudioError("an encoded file holds no audio; the recording is too short for this codec")
-    return np.concatenate(pieces), rate
+    wave = np.concatenate(pieces, axis=1)
+    return (wave[0] if channels == 1 else wave), rate
 
 
 def packet_bytes(data: bytes) -> int:

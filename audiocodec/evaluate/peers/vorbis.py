@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from audiocodec.evaluate.metrics import resample
 from audiocodec.evaluate.peers.pyav import packet_bytes, pyav_identity
-from audiocodec.evaluate.recordings import read_mono
+from audiocodec.evaluate.recordings import channel_count, read_audio
 from audiocodec.evaluate.systems import Coded, Stopwatch
 
 _HIGHEST_RATE = 48_000
@@ -22,6 +23,8 @@ class Vorbis:
     """
 
     quality: float
+
+    stereo: ClassVar[bool] = True
 
     @property
     def codec(self) -> str:
@@ -44,19 +47,19 @@ class Vorbis:
         import soundfile
 
         coded = folder / "vorbis.ogg"
-        samples, sample_rate = read_mono(source)
+        samples, sample_rate = read_audio(source)
         rate = min(sample_rate, _HIGHEST_RATE)
         encoding, decoding = Stopwatch(), Stopwatch()
         with encoding:
             level = 1.0 - self.quality / 10.0
             options = {"format": "OGG", "subtype": "VORBIS", "compression_level": level}
-            resampled = resample(samples, sample_rate, rate)
-            with soundfile.SoundFile(str(coded), "w", rate, 1, **options) as file:
+            resampled = resample(samples.T, sample_rate, rate)
+            with soundfile.SoundFile(str(coded), "w", rate, channel_count(samples), **options) as file:
                 # In blocks: libvorbis keeps a whole one on its stack
                 for start in range(0, len(resampled), _BLOCK_SAMPLES):
                     file.write(resampled[start : start + _BLOCK_SAMPLES])
         with decoding:
-            decoded, decoded_rate = read_mono(coded)
+            decoded, decoded_rate = read_audio(coded)
         data = coded.read_bytes()
         return Coded(
             samples=decoded,

@@ -1,0 +1,113 @@
+"""Payloads of RAW and RANGE packets: the indices of some frames as bytes (SPEC.md, sections 4, 6 and 7).
+
+Channels of one alphabet are coded together, frame by frame. A mid and a side have alphabets of their own: all frames
+of the mid come first, then all of the side, in one code.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from audiocodec.bitstream.entropy import EntropyModel
+from audiocodec.bitstream.header import StreamHeader
+from audiocodec.bitstream.rangecoder import TOTAL, RangeDecoder, encode_intervals
+from audiocodec.bitstream.rawcoder import pack_raw, raw_bytes, unpack_raw
+from audiocodec.bitstream.symbolcoder import SymbolCoder
+from audiocodec.errors import BitstreamError
+
+Ints = npt.NDArray[np.int64]
+
+
+class Part(NamedTuple):
+    """Channels ``first`` up to ``end`` of a packet, whose groups have these level counts."""
+
+    levels: tuple[int, ...]
+    first: int
+    end: int
+
+    def of(self, indices: Ints) -> Ints:
+        """This part's channels of ``indices [frames, channels, groups]``."""
+        return indices[:, self.first : self.end]
+
+
+def parts_of(header: StreamHeader, channels: int) -> tuple[Part, ...]:
+    """What a payload of so many channels (1 where all are equal) consists of, in coding order."""
+    if header.side_levels is None:
+        return (Part(header.levels, 0, channels),)
+    return Part(header.levels, 0, 1), Part(header.side_levels, 1, 2)
+
+
+def raw_payload_bytes(header: StreamHeader, frames: int, channels: int) -> int:
+    """Length of the raw payload of so many frames and coded channels; an entropy coded one is shorter."""
+    return sum(raw_bytes(frames * (part.end - part.first), part.levels) for part in parts_of(header, channels))
+
+
+class PayloadCoder:
+    """Indices to payloads and back, for one stream; holds no state between packets."""
+
+    def __init__(self, header: StreamHeader, model: EntropyModel | None) -> None:
+        self._header = header
+        parts = parts_of(header, header.channels)
+        # A silent side needs no tables; any other channel without them leaves only raw payloads.
+        needed = parts[:1] if header.side_absent else parts
+        self._coders: list[SymbolCoder | None] = [None] * len(parts)
+        if model is not None:
+            self._coders[: len(needed)] = [model.for_levels(part.levels) for part in needed]
+        self.entropy_coded = None not in self._coders[: len(needed)]
+        """Whether there are tables for all that the stream codes."""
+        self._limits = np.array([part.levels for part in parts for _ in range(part.first, part.end)], np.int64)
+
+    def check(self, indices: npt.NDArray[np.integer[Any]]) -> Ints:
+        """``indices [frames, channels, groups]`` as int64. Raises ValueError for another shape or one beyond levels."""
+        whole: Ints = np.asarray(indices).astype(np.int64)
+        if whole.ndim != 3 or whole.shape[1:] != self._limits.shape or ((whole < 0) | (whole >= self._limits)).any():
+            channels, groups = self._limits.shape
+            raise ValueError(f"indices of shape {whole.shape} must be [frames, {channels}, {groups}] within levels")
+        return whole
+
+    def raw(self, indices: Ints) -> bytes:
+        """The raw payload of ``indices [frames, channels or 1, groups]``."""
+        parts = parts_of(self._header, indices.shape[1])
+        return b"".join(pack_raw(part.of(indices), part.levels) for part in parts)
+
+    def unpack_raw(self, payload: bytes, frames: int, channels: int) -> Ints:
+        """Undo :meth:`raw`. Raises BitstreamError when the bytes are no such payload."""
+        found, at = [], 0
+        for part in parts_of(self._header, channels):
+            width = part.end - part.first
+            size = raw_bytes(frames * width, part.levels)
+            found.append(unpack_raw(payload[at : at + size], frames, width, part.levels))
+            at += size
+        if at != len(payload):
+            raise BitstreamError("a raw payload has the wrong length for its frame count")
+        return np.concatenate(found, axis=1)
+
+    def ranged(self, indices: Ints) -> bytes:
+        """The entropy coded payload of ``indices [frames, channels or 1, groups]``."""
+        return encode_intervals([pair for part in self._intervals(indices) for pair in part])
+
+    def decode_range(self, payload: bytes, frames: int, channels: int) -> Ints:
+        """Undo :meth:`ranged`. Raises BitstreamError when the bytes are no code."""
+        decoder = RangeDecoder(payload)
+        found = []
+        for part, coder in zip(parts_of(self._header, channels), self._coders, strict=True):
+            width = part.end - part.first
+            empty = np.zeros((frames, width, len(part.levels)), np.int64)
+            found.append(empty if coder is None else coder.read(decoder, frames, width))
+        decoder.finish()
+        return np.concatenate(found, axis=1)
+
+    def frame_bits(self, indices: Ints) -> npt.NDArray[np.float64]:
+        """What each frame of ``indices [frames, channels or 1, groups]`` costs by its tables, in bits ``[frames]``."""
+        bits = np.zeros(len(indices))
+        for intervals in self._intervals(indices):
+            shares = np.array([frequency for _, frequency in intervals], np.float64) / TOTAL
+            bits -= np.log2(shares).reshape(len(indices), -1).sum(axis=1)
+        return bits
+
+    def _intervals(self, indices: Ints) -> list[list[tuple[int, int]]]:
+        parts = zip(parts_of(self._header, indices.shape[1]), self._coders, strict=True)
+        return [coder.intervals(part.of(indices)) for part, coder in parts if coder is not None]

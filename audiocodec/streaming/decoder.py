@@ -1,0 +1,202 @@
+"""The bytes of a stream in as they come, samples out as they are decoded, lost ones concealed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audiocodec.audio import MAX_RATE, MIN_RATE
+from audiocodec.bitstream import End, Event, Frames, Header, Lost, Silence, StreamHeader, StreamReader
+from audiocodec.concealment import Concealer
+from audiocodec.errors import BitstreamError
+from audiocodec.stereo import MidSide
+from audiocodec.streaming.limits import MAX_BLOCK_FRAMES
+
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec
+
+Samples = NDArray[np.float32]
+
+_ZERO_FRAMES = 64  # of silence given out at once: a packet of seven bytes can hold five minutes of it
+
+
+class StreamDecoder:
+    """Turns the bytes of a .vpc stream, in pieces of any size, into samples at the model's rate.
+
+    Args:
+        find_codec: the codec, or a function of the stream's header that finds it (see ``models.finder``).
+        live: give out every sample at once. Otherwise the last frame is held back until more is known, so that a
+            stream of unknown length ends at the exact sample.
+    """
+
+    def __init__(self, find_codec: Codec | Callable[[StreamHeader], Codec], live: bool = False) -> None:
+        self._find = find_codec if callable(find_codec) else self._check_given(find_codec)
+        self._reader = StreamReader(self._entropy_for)
+        self._live = live
+        self.header: StreamHeader | None = None
+        self.total_samples: int | None = None  # per channel at header.source_rate, as soon as it is known
+        self.lost_frames = 0
+        self.problems: list[str] = []
+        self._codec: Codec | None = None
+        self._pending: list[NDArray[Any]] = []
+        self._held: Samples | None = None
+        self._given = 0
+        self._limit: int | None = None
+
+    @staticmethod
+    def _check_given(codec: Codec) -> Callable[[StreamHeader], Codec]:
+        def find(header: StreamHeader) -> Codec:
+            codec.check_header(header)
+            return codec
+
+        return find
+
+    def push(self, data: bytes) -> Samples:
+        """Samples ``[channels, n]`` that these bytes complete, the delay trimmed; ``[1, 0]`` before the header.
+
+        Raises:
+            BitstreamError: the header is damaged or foreign.
+            ModelError: the model that made the stream is not at hand.
+        """
+        return self._join(list(self.pieces(data)))
+
+    def flush(self) -> Samples:
+        """The rest. Raises BitstreamError if the stream ended before its header."""
+        return self._join(list(self.final_pieces()))
+
+    def pieces(self, data: bytes) -> Iterator[Samples]:
+        """Like ``push``, a little at a time: a few bytes can stand for hours of silence. Exhaust it before the next."""
+        for event in self._reader.events(data):
+            for sound in self._play(event):
+                yield self._give(sound)
+
+    def final_pieces(self) -> Iterator[Samples]:
+        """Like ``flush``, a little at a time."""
+        for event in self._reader.final_events():
+            for sound in self._play(event):
+                yield self._give(sound)
+        for sound in self._drain():
+            yield self._give(sound)
+        if self.header is not None:
+            yield self._give(np.zeros((self.header.channels, 0), np.float32), last=True)
+
+    def _join(self, pieces: list[Samples]) -> Samples:
+        channels = self.header.channels if self.header is not None else 1
+        return np.concatenate([np.zeros((channels, 0), np.float32), *pieces], axis=1)
+
+    def _entropy_for(self, header: StreamHeader) -> Any:
+        self.header = header
+        if header.block_frames * header.channels > MAX_BLOCK_FRAMES:
+            raise BitstreamError(f"header: blocks of {header.block_frames} frames are more than a decoder computes")
+        if not MIN_RATE <= header.source_rate <= MAX_RATE:  # a few bytes would become gigabytes at 16 MHz
+            raise BitstreamError(f"header: a source of {header.source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
+        self._codec = self._find(header)
+        self._rate = self._codec.rate_of(header)
+        self._rates = self._rate.coded if isinstance(self._rate, MidSide) else (self._rate,) * header.channels
+        self._concealer = Concealer(header.sample_rate, header.hop_samples)
+        self._reset()
+        self._skip = header.pre_skip
+        self._set_limit(header.total_samples)
+        return self._codec.entropy if header.mode == "range" else None
+
+    def _reset(self) -> None:
+        assert self.header is not None
+        assert self._codec is not None
+        self._state: Any = self._codec.net.decoder.initial_state(len(self._rates))
+        self._last: NDArray[Any] | None = None
+
+    def _set_limit(self, total: int | None) -> None:
+        assert self.header
+        if total is not None:
+            self.total_samples = total
+            self._limit = -(-total * self.header.sample_rate // self.header.source_rate)
+
+    def _play(self, event: Event) -> Iterator[Samples]:
+        match event:
+            case Header():
+                pass  # taken in by _entropy_for, before the first packet is read
+            case Frames(_, indices):
+                self._pending.append(indices)
+                yield from self._decode_whole_blocks()
+            case Silence(_, frames):
+                yield from self._drain()
+                yield from self._silence(frames)
+            case Lost(_, frames, position, reason):
+                self.problems.append(f"{frames} frames lost at byte {position}: {reason}")
+                self.lost_frames += frames
+                yield from self._drain()
+                yield from self._conceal(frames)
+            case End(total):
+                self._set_limit(total)
+
+    def _decode_whole_blocks(self) -> list[Samples]:
+        assert self.header
+        frames = np.concatenate(self._pending)
+        whole = len(frames) // self.header.block_frames * self.header.block_frames
+        self._pending = [frames[whole:]] if whole < len(frames) else []
+        parts = np.split(frames[:whole], range(self.header.block_frames, whole, self.header.block_frames))
+        return [self._decode(part) for part in parts if len(part)]
+
+    def _drain(self) -> list[Samples]:
+        """What is left of a block at the end of a run of frames; shorter than the others on every machine alike."""
+        pending, self._pending = self._pending, []
+        return [self._decode(np.concatenate(pending))] if pending else []
+
+    def _decode(self, frames: NDArray[Any]) -> Samples:
+        self._last = frames[-1:]
+        return self._concealer.resume(self._step(frames)).cpu().numpy()
+
+    def _step(self, frames: NDArray[Any]) -> torch.Tensor:
+        assert self._codec
+        coded = np.ascontiguousarray(frames[:, : len(self._rates)])
+        indices = torch.from_numpy(coded).to(self._codec.device, torch.int64).permute(1, 0, 2)
+        wave, self._state = self._codec.decode_block(indices, self._rates, self._state)
+        return self._channels(wave)
+
+    def _channels(self, wave: torch.Tensor) -> torch.Tensor:
+        """What the network gave, as the channels that are heard."""
+        return self._rate.unfold(wave) if isinstance(self._rate, MidSide) else wave
+
+    def _silence(self, frames: int) -> Iterator[Samples]:
+        """The tail of what came before, then zeros; the state returns to its beginning."""
+        assert self.header is not None
+        assert self._codec is not None
+        hop, channels = self.header.hop_samples, self.header.channels
+        first = np.zeros((channels, hop), np.float32)
+        if self._last is not None:
+            tail = self._concealer.end(self._channels(self._codec.net.decoder.tail(self._state))).cpu().numpy()
+            first[:, : tail.shape[1]] = tail[:, :hop]
+        self._reset()
+        yield first
+        yield from _zeros(channels, hop, frames - 1)
+
+    def _conceal(self, frames: int) -> Iterator[Samples]:
+        assert self.header
+        done = 0
+        while done < frames and self._last is not None and not self._concealer.silent:
+            yield self._concealer.fade(self._step(self._last)).cpu().numpy()
+            done += 1
+        yield from _zeros(self.header.channels, self.header.hop_samples, frames - done)
+
+    def _give(self, sound: Samples, last: bool = False) -> Samples:
+        """Trim the delay and the end, and hold the last frame back."""
+        assert self.header
+        wave = sound if self._held is None else np.concatenate([self._held, sound], axis=1)
+        skip = min(self._skip, wave.shape[1])
+        wave, self._skip = wave[:, skip:], self._skip - skip
+        if self._limit is not None:
+            wave = wave[:, : max(0, self._limit - self._given)]
+        keep = 0 if last or self._live or self._limit is not None else min(wave.shape[1], self.header.hop_samples)
+        self._held = wave[:, wave.shape[1] - keep :]
+        wave = wave[:, : wave.shape[1] - keep]
+        self._given += wave.shape[1]
+        return wave
+
+
+def _zeros(channels: int, hop_samples: int, frames: int) -> Iterator[Samples]:
+    for start in range(0, frames, _ZERO_FRAMES):
+        yield np.zeros((channels, min(_ZERO_FRAMES, frames - start) * hop_samples), np.float32)

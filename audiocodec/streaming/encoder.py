@@ -1,0 +1,180 @@
+"""Samples in as they come, packets out as they are ready."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from audiocodec.audio import MAX_RATE, MIN_RATE
+from audiocodec.audio.samples import float_samples
+from audiocodec.bitstream import PacketEncoder, StreamHeader
+from audiocodec.bitstream.index import StreamEnd, end_packet
+from audiocodec.errors import UsageError
+from audiocodec.stereo import MidSide
+from audiocodec.streaming.limits import MAX_BLOCK_FRAMES
+
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec, RateSetting
+
+Samples = NDArray[np.float32]
+
+
+class StreamEncoder:
+    """Turns samples at the model's rate into .vpc packets.
+
+    Args:
+        codec: the loaded model.
+        rate: one of ``codec.rates``, for each channel; or, for two channels, settings of their mid and side
+            (``stereo.split`` and ``stereo.choose_coupling`` find some).
+        channels: each is coded by itself, unless ``rate`` couples them.
+        mode: ``range`` (entropy coded, falls back to ``raw`` without tables) or ``raw``.
+        block_frames: frames computed at once; 1 for live use, ``codec.config.file_block_frames`` for files.
+        packet_frames: most frames a packet holds, a multiple of ``block_frames``; default: one block.
+        source_rate: sample rate of the original, for the header.
+        total_samples: length of the original per channel at ``source_rate``, where known beforehand.
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        rate: RateSetting | MidSide,
+        channels: int = 1,
+        mode: Literal["raw", "range"] = "range",
+        *,
+        block_frames: int = 1,
+        packet_frames: int | None = None,
+        source_rate: int | None = None,
+        total_samples: int | None = None,
+    ) -> None:
+        packet_frames = packet_frames or block_frames
+        if block_frames < 1 or block_frames * channels > MAX_BLOCK_FRAMES:
+            raise UsageError(f"blocks of {block_frames} frames of {channels} channels; 1 to {MAX_BLOCK_FRAMES} in all")
+        if source_rate is not None and not MIN_RATE <= source_rate <= MAX_RATE:
+            raise UsageError(f"a source of {source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
+        if packet_frames % block_frames:
+            raise UsageError(f"packets of {packet_frames} frames cannot hold blocks of {block_frames}")
+        if isinstance(rate, MidSide) and channels != 2:
+            raise UsageError(f"a stream of {channels} channels has no mid and side; give one rate setting")
+        self.codec, self.rate, self.channels = codec, rate, channels
+        self._rates = rate.coded if isinstance(rate, MidSide) else (rate,) * channels
+        entropy = codec.entropy if mode == "range" else None
+        tables = entropy is not None and all(entropy.for_levels(one.levels) is not None for one in set(self._rates))
+        self.header = StreamHeader(
+            fingerprint=codec.fingerprint,
+            sample_rate=codec.sample_rate,
+            channels=channels,
+            hop_samples=codec.hop_samples,
+            block_frames=block_frames,
+            levels=self._rates[0].levels,
+            mode="range" if tables else "raw",
+            total_samples=total_samples,
+            source_rate=source_rate or codec.sample_rate,
+            pre_skip=codec.delay_samples,
+            pre_roll=codec.net.decoder_context_frames,
+            side_levels=rate.side_levels if isinstance(rate, MidSide) else None,
+        )
+        self._packets = PacketEncoder(self.header, entropy)
+        self._packet_frames = packet_frames
+        self._block = block_frames * codec.hop_samples
+        self._pending = np.zeros((len(self._rates), 0), np.float32)  # channels as they are coded
+        self._overlap_silent = True
+        self._state: Any = codec.net.encoder.initial_state(len(self._rates))
+        self._coded: list[NDArray[np.int64]] = []
+        self._silent_frames = 0
+        self._next_frame = 0
+        self._samples = 0
+        self._flushed = False
+
+    @property
+    def samples(self) -> int:
+        """Samples per channel pushed so far."""
+        return self._samples
+
+    def push(self, samples: Samples) -> list[bytes]:
+        """``[channels, n]`` (or ``[n]`` for one channel), float in [-1, 1], any ``n``; returns finished packets.
+
+        Raises:
+            AudioError: integers, NaN or infinity; the stream is as it was before.
+            UsageError: another number of channels, or the stream is flushed.
+        """
+        block = float_samples(samples)
+        if self._flushed or block.shape[0] != self.channels:
+            raise UsageError("the stream is flushed" if self._flushed else f"expected {self.channels} channels")
+        self._samples += block.shape[1]
+        if isinstance(self.rate, MidSide):
+            block = self.rate.fold(block)
+        self._pending = np.concatenate([self._pending, block], axis=1)
+        packets: list[bytes] = []
+        start = 0
+        while self._pending.shape[1] - start >= self._block:
+            packets += self._code(self._pending[:, start : start + self._block], self.header.block_frames)
+            start += self._block
+        self._pending = self._pending[:, start:].copy()  # a view would keep all that was pushed
+        return packets
+
+    def flush(self) -> list[bytes]:
+        """Code what is left, and as many frames more as the decoder's delay needs; no pushing after it."""
+        frames_left = self.codec.frames_for(self._samples) - self._frames_done
+        packets: list[bytes] = []
+        while frames_left > 0:
+            chunk = self._pending[:, : self._block]
+            self._pending = self._pending[:, self._block :]
+            chunk = np.pad(chunk, ((0, 0), (0, self._block - chunk.shape[1])))
+            keep = min(frames_left, self.header.block_frames)
+            packets += self._code(chunk, keep)
+            frames_left -= keep
+        self._flushed = True
+        return packets + self._emit_coded() + self._emit_silence()
+
+    def end(self, total_samples: int | None = None) -> bytes:
+        """The packet that ends a live stream, after ``flush``; files have theirs from ``FileWriter.close``.
+
+        ``total_samples`` per channel at the source's rate; default: what was pushed, if the rates are equal.
+        """
+        if total_samples is None and self.header.source_rate != self.header.sample_rate:
+            raise UsageError("the source was resampled; say how long it was")
+        total = self._samples if total_samples is None else total_samples
+        return end_packet(self.header, self._next_frame, StreamEnd(total, ()))
+
+    @property
+    def _frames_done(self) -> int:
+        return self._next_frame + sum(map(len, self._coded)) + self._silent_frames
+
+    def _code(self, wave: Samples, keep: int) -> list[bytes]:
+        """One block, of whose frames the first ``keep`` are written."""
+        silent, overlap = not wave.any(), not wave[:, -self.codec.delay_samples :].any()
+        quiet_before, self._overlap_silent = self._overlap_silent, overlap
+        if silent and quiet_before:
+            packets = self._emit_coded()
+            # Silence is the state a stream begins in: both sides return to it, and nothing need be sent.
+            self._state = self.codec.net.encoder.initial_state(len(self._rates))
+            self._silent_frames += keep
+            live = self.header.block_frames == 1 and self._silent_frames >= self._packet_frames
+            return packets + (self._emit_silence() if live else [])
+        packets = self._emit_silence()
+        tensor = torch.from_numpy(np.ascontiguousarray(wave)).to(self.codec.device)
+        indices, self._state = self.codec.encode_block(tensor, self._rates, self._state)
+        frames = indices.permute(1, 0, 2)[:keep].cpu().numpy()
+        absent = self.channels - len(self._rates)
+        self._coded.append(np.pad(frames, ((0, 0), (0, absent), (0, 0))))
+        return packets + (self._emit_coded() if sum(map(len, self._coded)) >= self._packet_frames else [])
+
+    def _emit_coded(self) -> list[bytes]:
+        if not self._coded:
+            return []
+        frames = np.concatenate(self._coded)
+        packet = self._packets.frames(self._next_frame, frames)
+        self._next_frame += len(frames)
+        self._coded = []
+        return [packet]
+
+    def _emit_silence(self) -> list[bytes]:
+        if not self._silent_frames:
+            return []
+        packet = self._packets.silence(self._next_frame, self._silent_frames)
+        self._next_frame += self._silent_frames
+        self._silent_frames = 0
+        return [packet]

@@ -1,0 +1,6 @@
+"""What both ends of a stream keep to."""
+
+MAX_BLOCK_FRAMES = 4096
+"""Most frames, of all channels together, computed at once: a header that asks for more would cost gigabytes."""
+FILE_PACKET_FRAMES = 400
+"""Frames a packet in files: 8 s at 50 frames/s; a damaged packet loses that much, a smaller one costs more bytes."""
