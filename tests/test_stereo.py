@@ -365,3 +365,13 @@ def test_damage_gives_indices_or_says_where_they_are_missing(
             levels = np.array([header.levels, header.side_levels])
             assert event.indices.shape[1:] == levels.shape
             assert (event.indices < levels).all()
+
+
+def test_noise_of_mid_and_side_does_not_add_up(codec: Codec) -> None:
+    left = 0.1 * np.random.default_rng(0).standard_normal(32000).astype(np.float32)
+    right = 0.1 * np.random.default_rng(1).standard_normal(32000).astype(np.float32)
+    # Mid and side are then equally loud noise, of which a decoder knows the level alone.
+    back, _ = decoded(codec, codec.compress(np.stack([left, right]), 16000, bitrate_kbps=2.4, stereo="mid-side"))
+    levels = 10 * np.log10(np.square(back[:, 4000:-4000]).mean(axis=1))
+    # 9.7 dB with one noise in both; what is left is that the noise repeats.
+    assert abs(levels[0] - levels[1]) < 5.0

@@ -146,9 +146,15 @@ class Decoder(nn.Module):
         with torch.no_grad():
             self.out.weight.mul_(0.1)
 
-    def initial_state(self, batch: int) -> DecoderState:
-        """Silence before the first sample; the noise starts at its first frame."""
+    def initial_state(self, batch: int, apart: bool = False) -> DecoderState:
+        """Silence before the first sample; the noise starts at its first frame.
+
+        ``apart``: it starts half its period later in every other stream, so that sum and difference of two streams
+        have the energy of both.
+        """
         start = torch.zeros(batch, dtype=torch.int64, device=self.noise.device)
+        if apart:
+            start[1::2] = self.noise.shape[0] // 2
         parts = self.frame_units, self.stem_units, self.synthesis, self.pulses
         return ((start,), *(part.initial_state(batch) if part is not None else () for part in parts))
 

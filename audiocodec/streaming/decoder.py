@@ -106,7 +106,9 @@ class StreamDecoder:
     def _reset(self) -> None:
         assert self.header is not None
         assert self._codec is not None
-        self._state: Any = self._codec.net.decoder.initial_state(len(self._rates))
+        # Left and right are sum and difference: with one noise in both, one of them would lose what the other gains.
+        apart = isinstance(self._rate, MidSide)
+        self._state: Any = self._codec.net.decoder.initial_state(len(self._rates), apart)
         self._last: NDArray[Any] | None = None
 
     def _set_limit(self, total: int | None) -> None:
