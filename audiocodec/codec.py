@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from audiocodec.nn.model import CodecNet
 
 DEFAULT_BITRATE_KBPS = 3.0
+FULL_BAND_BITRATE_KBPS = 6.0
+"""The default of models at more than 24 kHz: they are for music, which is noise in bands at 3 kbps."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ class Codec:
     def choose_rate(self, bitrate_kbps: float | None = None, levels: int | None = None) -> RateSetting:
         """The setting for ``levels``, or the best one expected to stay at or below ``bitrate_kbps``.
 
-        Without either: at or below 3 kbps, or the lowest there is.
+        Without either: at or below 3 kbps, 6 for a model at more than 24 kHz, or the lowest there is.
 
         Raises:
             UsageError: both are given, or the model has no such setting.
@@ -146,7 +148,8 @@ class Codec:
             raise UsageError(
                 f"no setting with {levels} levels; there are {', '.join(map(str, self.config.level_settings))}"
             )
-        wanted = DEFAULT_BITRATE_KBPS if bitrate_kbps is None else bitrate_kbps
+        usual = FULL_BAND_BITRATE_KBPS if self.config.sample_rate > 24000 else DEFAULT_BITRATE_KBPS
+        wanted = usual if bitrate_kbps is None else bitrate_kbps
         fitting = [setting for setting in self.rates if setting.expected_bps <= wanted * 1000]
         if not fitting and bitrate_kbps is None:
             return min(self.rates, key=lambda setting: setting.expected_bps)

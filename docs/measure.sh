@@ -11,7 +11,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 how=${1:---resume}
 
 audiocodec evaluate recipes/evaluate_speech.yaml --out docs/results/speech "$how"
+audiocodec evaluate recipes/evaluate_words.yaml --out docs/results/words "$how"
 audiocodec evaluate recipes/evaluate_music.yaml --out docs/results/music "$how"
+audiocodec evaluate recipes/evaluate_music_stereo.yaml --out docs/results/music-stereo "$how"
 
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
