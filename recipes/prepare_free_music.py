@@ -2,6 +2,11 @@
 
     python recipes/prepare_free_music.py --out data/free_music
 
+Cost: 30 minutes beside other work (8.5 minutes of CPU time), 3.0 GB to download, 3.4 GB unpacked.
+Result (Debian 12, the development music as ``--reserved``): 667 recordings, 17.70 h, 3100 MB in 55 shards. Left out:
+102 shorter than 20 s, 28 without an upper band and their 27 sides, 7 sides that are silent, 1 duplicate; no recording
+sounded like a reserved one.
+
 It needs Debian (apt-get, dpkg; no root). It may be stopped and run again at any time. Packages are fetched with
 apt-get, which verifies Debian's signatures. OUT then holds
 
@@ -46,16 +51,16 @@ PACKAGES = (
     Package("wesnoth-1.16-music", "GPL-2+", _inside("/music/")),
     Package("naev-data", "CC-BY-3.0, CC-BY-SA-3.0, GPL-3, public domain", _inside("/snd/music/")),
     Package("supertux-data", "GPL-2+, CC-BY-SA", _inside("/music/")),
-    Package("widelands-data", "GPL-2+", _inside("/data/music/")),
+    Package("widelands-data", "GPL-2+, CC-BY-SA-3.0", _inside("/data/music/")),
     Package("hedgewars-data", "GPL-2", _inside("/Data/Music/")),
     Package("berusky2-data", "GPL-2+", _inside("/berusky2/music/")),
     Package("supertuxkart-data", "CC-BY-SA-3.0, CC-BY-SA-4.0, CC-BY-3.0, CC0", _inside("/data/music/")),
     Package("singularity-music", "CC-BY-SA-3.0", _inside("/music/")),
-    Package("marsshooter-data", "GPL-3+, CC-BY-SA-3.0, CC-BY-3.0", _inside("/audio/")),
+    Package("marsshooter-data", "CC-BY-SA-3.0", _inside("/audio/")),
     Package("freedroidrpg-data", "GPL-2+", _inside("/sound/music/")),
     Package("drascula-music", "Drascula's licence", _inside("/drascula/audio/")),
     Package("flare-game", "CC-BY-SA-3.0+, GPL-3+", _inside("/fantasycore/music/")),
-    Package("fretsonfire-songs-muldjord", "see its copyright file", _inside("/songs/muldjord/")),
+    Package("fretsonfire-songs-muldjord", "CC-BY-SA-3.0", _inside("/songs/muldjord/")),
     Package("colobot-common-sounds", "GPL-3+", _inside("/colobot/music/")),
 )
 

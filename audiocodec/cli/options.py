@@ -34,7 +34,12 @@ Model = Annotated[
 ]
 Bitrate = Annotated[
     float | None,
-    typer.Option("--bitrate", "-b", metavar="KBPS", help="At most this many kbps a channel, as expected of speech."),
+    typer.Option(
+        "--bitrate",
+        "-b",
+        metavar="KBPS",
+        help="At most so many kbps a channel, as expected: 3, or 6 of a 48 kHz model.",
+    ),
 ]
 Levels = Annotated[
     int | None, typer.Option("--levels", "-l", metavar="N", help="The rate by its level count instead of --bitrate.")
