@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,8 @@ def _listen(reader: AudioReader) -> list[Stretch]:
     """Stretches of the recording."""
     if reader.live:
         return [reader.peek(LIVE_SECONDS)]
-    if str(reader.source) != STDIO and reader.frames and reader.frames > PIECES * PIECE_SECONDS * reader.sample_rate:
+    again = str(reader.source) != STDIO and os.path.isfile(reader.source)  # a FIFO gives what it holds once
+    if again and reader.frames and reader.frames > PIECES * PIECE_SECONDS * reader.sample_rate:
         return file_pieces(reader.source)
     return [reader.peek(PIECES * PIECE_SECONDS)]
 

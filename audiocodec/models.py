@@ -57,7 +57,7 @@ def list_models() -> list[InstalledModel]:
             for entry in entries:
                 model = _entry(folder, entry)
                 found.setdefault(model.name, model)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
             raise ModelError(f"{folder / 'index.json'} is damaged ({error}); reinstall audiocodec") from None
     return list(found.values())
 

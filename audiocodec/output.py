@@ -43,6 +43,13 @@ def check_output(target: str | Path, force: bool, source: str | Path | None = No
         raise OutputError(f"the folder {folder} does not exist; create it first (mkdir -p)")
 
 
+def is_live(target: str | Path) -> bool:
+    """Whether someone may be reading ``target`` as it is written: a pipe, a terminal, a device."""
+    if str(target) == STDIO:
+        return not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    return Path(target).exists() and not stat.S_ISREG(Path(target).stat().st_mode)
+
+
 class OutputFile:
     """A binary file to write to, kept only if the ``with`` block ends without an exception.
 
@@ -69,10 +76,10 @@ class OutputFile:
 
     def _open(self) -> BinaryIO:
         if str(self.target) == STDIO:
-            self.live = not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+            self.live = is_live(self.target)
             return sys.stdout.buffer
         path = Path(self.target)
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        if is_live(path):
             self.live = True
             return open(path, "wb", buffering=0)
         # Beside the real file, not beside a link to it: a rename has to stay within one file system.

@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from audiocodec.audio import AudioReader
+from audiocodec.audio import BLOCK_SAMPLES, AudioReader
+from audiocodec.errors import UsageError
 from audiocodec.output import STDIO
 
 if TYPE_CHECKING:
@@ -99,7 +100,8 @@ class Balance:
         if not block.shape[1]:
             return
         wave = block.astype(np.float64)
-        left, right, mid, side = (float(np.dot(x, x)) for x in (*wave, *_fold(wave)))
+        with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused when it is coded
+            left, right, mid, side = (float(np.dot(x, x)) for x in (*wave, *_fold(wave)))
         self.left, self.right = self.left + left, self.right + right
         self.mid, self.side = self.mid + mid, self.side + side
         self.samples += block.shape[1]
@@ -121,11 +123,16 @@ def choose_coupling(codec: Codec, rate: RateSetting, balance: Balance, stereo: S
     """How a stereo recording is coded for the bits of two channels at ``rate``: a setting for both, or mid and side.
 
     A side that is silent all through costs nothing, and the mid then has what one channel has at ``rate``.
+
+    Raises:
+        UsageError: ``stereo`` is no such choice.
     """
+    if stereo not in STEREO:
+        raise UsageError(f"stereo is {stereo!r}, none of {', '.join(STEREO)}")
     if stereo == "independent" or (stereo == "auto" and not balance.gains):
         return rate
     if balance.whole and balance.silent_side:
-        return MidSide(rate, None)
+        return MidSide(rate, None)  # also where equal channels would cost as little: the network then has half the work
     if stereo == "auto" and not balance.side:
         return rate  # what was seen is mono: independent channels that are equal are coded once, as long as they are
     mid = balance.mid or (0.0 if balance.side else 1.0)  # silence says nothing: as if a voice had begun
@@ -171,7 +178,8 @@ def coupling_of(
     wanted = round(seconds * reader.sample_rate)
     start = np.concatenate([np.zeros((2, 0), np.float32), *reader.peek(seconds)], axis=1)[:, :wanted]
     balance = Balance(whole=start.shape[1] < wanted)
-    balance.add(start)
+    for at in range(0, start.shape[1], BLOCK_SAMPLES):  # as of a file: the loudest block counts
+        balance.add(start[:, at : at + BLOCK_SAMPLES])
     return choose_coupling(codec, rate, balance, stereo)
 
 

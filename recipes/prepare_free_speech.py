@@ -12,14 +12,15 @@ It needs Debian (apt-get, dpkg, and for the two source packages a network that r
 ``pip install 'audiocodec[eval]'`` for PyAV, which decodes the telephone prompts' G.722. It may be stopped and run
 again at any time. Packages are fetched with apt-get, which verifies Debian's signatures. OUT then holds
 
-    shard-00000.tar ...     16 kHz mono FLAC (audiocodec.train.pack); what `data.train` of a recipe names
+    shard-00000.tar ...     mono FLAC at --rate (audiocodec.train.pack); what `data.train` of a recipe names
     manifest.json           the shards, and each file that was left out with the reason
     sources.json            per package: version, hours, recordings, licence, copyright file
     copyright/PACKAGE.txt   Debian's copyright file of each
 
-Left out on purpose: files sampled below 16 kHz (a wideband codec would learn that the upper band is empty), silence,
-duplicates, and everything reserved for testing: the languages marked below, whatever lies in the folders given with
-``--reserved``, and any recording that sounds the same as one of those (audiocodec.train.fingerprint).
+Left out on purpose: files sampled below 16 kHz, at --rate 24000 below 22.05 kHz (or the upper band would seem to be
+empty), silence, duplicates, and everything reserved for testing: the languages marked below, whatever lies in the
+folders given with ``--reserved``, and any recording that sounds the same as one of those
+(audiocodec.train.fingerprint).
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ PACKAGES = (
 
 
 def read(item: Item, rate: int) -> Clip:
-    """Decode one file; refuses what is sampled below ``rate``."""
+    """Decode one file; refuses what is sampled below `LOWEST_RATE`."""
     clip = _read_g722(item.path, rate) if item.path.suffix == ".g722" else decode(item.path, rate, measure=True)
     if clip.source_rate < LOWEST_RATE[rate]:
         raise UndecodableError(f"sampled at {clip.source_rate} Hz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -205,6 +206,16 @@ def test_of_a_long_file_the_middle_and_the_end_count(shelf, sounds, tmp_path) ->
     with AudioReader(tmp_path / "jingle.wav") as reader:
         assert choose(reader).models[0].name == "speech-16k"
         assert sum(block.shape[1] for block in reader) == reader.frames
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFOs here")
+def test_a_fifo_is_read_once(sounds, tmp_path) -> None:
+    samples, rate = soundfile.read(sounds["speech"], dtype="float32")
+    soundfile.write(tmp_path / "long.flac", np.resize(samples, 40 * rate), rate)
+    os.mkfifo(tmp_path / "fifo")
+    fill = ["cp", str(tmp_path / "long.flac"), str(tmp_path / "fifo")]
+    with subprocess.Popen(fill), AudioReader(tmp_path / "fifo") as reader:
+        assert "speech" in choose(reader).reason
 
 
 def test_peeking_changes_nothing(sounds) -> None:

@@ -119,6 +119,7 @@ def test_what_is_chosen(codec: Codec, voice: np.ndarray) -> None:
 
     mono, panned, two = np.stack([voice, voice]), np.stack([voice, 0 * voice]), np.stack([voice, np.roll(voice, 40000)])
     assert chosen(mono) == MidSide(rate, None)
+    assert chosen(mono + 1e-5 * np.stack([two[1], -two[1]])) == MidSide(rate, None)
     assert chosen(mono + np.float32([[1e-3], [-1e-3]]) * np.roll(voice, 9000)) == MidSide(rate, None)  # -60 dB
     assert chosen(panned) == chosen(two) == chosen(0 * mono) == rate
     assert isinstance(chosen(room(voice)), MidSide)
@@ -375,3 +376,8 @@ def test_noise_of_mid_and_side_does_not_add_up(codec: Codec) -> None:
     levels = 10 * np.log10(np.square(back[:, 4000:-4000]).mean(axis=1))
     # 9.7 dB with one noise in both; what is left is that the noise repeats.
     assert abs(levels[0] - levels[1]) < 5.0
+
+
+def test_a_typo_is_refused(codec: Codec, voice: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="'indepedent', none of auto, mid-side, independent"):
+        codec.compress(np.stack([voice, voice]), 16000, stereo="indepedent")  # type: ignore[arg-type]

@@ -77,6 +77,12 @@ def test_what_does_not_fit_is_refused(narrow, config, change, message):
         widened(narrow, config.model_copy(update=change), torch.zeros(1, 48000))
 
 
+def test_other_bottlenecks_are_refused(config):
+    vectors = load_model(ROOT / "pretrained" / "speech-16k-vp")[0]
+    with pytest.raises(ConfigError, match="bottleneck"):
+        widened(vectors, config, torch.zeros(1, 48000))
+
+
 def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path):
     run = subprocess.run(
         [

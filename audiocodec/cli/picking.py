@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from audiocodec.errors import UsageError
-from audiocodec.output import STDIO
+from audiocodec.output import is_live
 
 if TYPE_CHECKING:
     from audiocodec.audio import AudioReader
@@ -39,7 +39,7 @@ class Picker:
         from audiocodec.choosing import choose
 
         # From pipe to pipe a listener waits at the end; into a file nobody does.
-        choice = choose(reader, wait=not (reader.live and target == STDIO))
+        choice = choose(reader, wait=not (reader.live and is_live(target)))
         codec, rate, name = self._with_rate(choice)
         if choice.notice and not self._quiet:
             print(f"note: {choice.notice}", file=sys.stderr, flush=True)

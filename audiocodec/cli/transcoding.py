@@ -83,8 +83,8 @@ def encode(
 
     By default the model is picked by what the recording holds, speech or music, among those installed for it, and the
     report says which and why; where none is, one for the other is taken, with a note. Of a long file the start, the
-    middle and the end are listened to, of a pipe the first 5 s; from pipe to pipe nothing waits, and it counts as
-    speech.
+    middle and the end are listened to, of a pipe the first 5 s; from pipe to pipe nothing waits for that, and it
+    counts as speech.
     """
     jobs = plan(paths, out_dir, VPC)
     refuse_mixed_up(jobs, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus"))

@@ -45,6 +45,8 @@ def ship(
     """Copy weights, fit tables, measure rates, and enter the model in the index."""
     if domain not in ("", *DOMAINS):
         raise ConfigError(f"--domain: '{domain}' is none of {', '.join(DOMAINS)}")
+    if automatic and not domain and not _entered(target).get("domain"):
+        raise ConfigError("--automatic needs --domain speech or --domain music")
     net, files = load_model(source)
     config = files.config
     fit = FitSettings(steps=fit_steps, seconds=fit_seconds)
@@ -101,15 +103,22 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
+def _known(folder: Path) -> list[dict[str, Any]]:
+    index = folder.parent / "index.json"
+    return json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
+
+
+def _entered(folder: Path) -> dict[str, Any]:
+    return next((model for model in _known(folder) if model["name"] == folder.name), {})
+
+
 def enter(folder: Path, description: str = "", domain: str = "", automatic: bool | None = None) -> None:
     """Write the model's fingerprint, and what it is for, into the ``index.json`` of the folder above it.
 
     What is not given stays as it was entered. ``encode --model auto`` picks only models with a ``domain`` that are
     ``automatic``: by default those that were not trained by vector perturbation.
     """
-    index = folder.parent / "index.json"
-    known = json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
-    before: dict[str, Any] = next((m for m in known if m["name"] == folder.name), {})
+    index, known, before = folder.parent / "index.json", _known(folder), _entered(folder)
     config = read_config(folder)
     entry = {
         "name": folder.name,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.checkpoint import load_model, save_model
-from audiocodec.config import ModelConfig
+from audiocodec.config import FspConfig, ModelConfig
 from audiocodec.errors import AudiocodecError, ConfigError
 from audiocodec.nn.bands import edges_of
 from audiocodec.nn.model import CodecNet
@@ -54,6 +54,9 @@ def _check(old: ModelConfig, new: ModelConfig) -> None:
         raise ConfigError(f"the wide model's first {old.bands} bands must be those of the narrow one: set band_edges")
     same = ("stem_frames", "shape_dims", "pitch", "stem_width", "frame_width", "encoder_units", "decoder_units")
     odd = [name for name in (*same, "kernel", "expansion", "noise_frames") if getattr(old, name) != getattr(new, name)]
+    odd += [name for name in ("stem", "linear_path") if getattr(old, name) != getattr(new, name)]
+    if not (isinstance(old.bottleneck, FspConfig) and isinstance(new.bottleneck, FspConfig)):
+        odd.append("bottleneck (both must be fsp)")
     if odd:
         raise ConfigError(f"the two models differ in {', '.join(odd)}; widening changes the band alone")
     if new.envelope_dims <= old.envelope_dims:
