@@ -34,12 +34,14 @@ STEREO: tuple[Stereo, ...] = ("auto", "mid-side", "independent")
 Samples = NDArray[np.floating[Any]]
 
 SILENT_SIDE = 1e-5  # -50 dB: as loud against the mid as the noise of good vinyl
-# Mid and side must save half a bit a dimension and channel, log2(4) / 4: where left and right are equally loud, the
-# side is then 11.4 dB below the mid or more. In theory any gain pays, but left and right are M + S and M - S only as
-# far as the codec keeps the waveform, and speech-16k makes up phases. By benchmarks/stereo.py at 3 kbps a channel and
-# a side at -12 dB, the mel distances of the downmix and of left and right go from .416 and .350 to .336 and .353 for a
-# voice with another around it, but from .399 and .394 to .394 and .427 for four excerpts of music, which it is not for.
-LEAST_GAIN = 4.0
+# Mid and side must save a quarter of a bit a dimension and channel, log2(2) / 4: where left and right are equally loud,
+# the side is then 8 dB below the mid or more. In theory any gain pays, but left and right are M + S and M - S only as
+# far as the codec keeps the waveform, and at low rates ours make up phases. By benchmarks/stereo.py the mel distances
+# of the downmix, and of left and right, change when mid and side are coded instead of left and right:
+#   music-48k, six excerpts, 3 kbps a channel: side at -6 dB from .383, .273 to .279, .295, at -12 dB from .333, .279 to
+#   .279, .281; at 6 kbps and -9 dB from .311, .248 to .245, .258;
+#   speech-16k, 3 kbps, -12 dB: a voice with another around it from .416, .350 to .336, .353.
+LEAST_GAIN = 2.0
 # A start says little about the rest: a song may begin with a voice in the middle. The side is never taken to be lower.
 UNSEEN_SIDE = 10**-1.2
 PIPE_LOOK_S = 10.0

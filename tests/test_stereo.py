@@ -123,7 +123,7 @@ def test_what_is_chosen(codec: Codec, voice: np.ndarray) -> None:
     assert chosen(mono + np.float32([[1e-3], [-1e-3]]) * np.roll(voice, 9000)) == MidSide(rate, None)  # -60 dB
     assert chosen(panned) == chosen(two) == chosen(0 * mono) == rate
     assert isinstance(chosen(room(voice)), MidSide)
-    assert chosen(room(voice, 0.4)) == rate  # left and right are not alike enough
+    assert chosen(room(voice, 0.6)) == rate  # left and right are not alike enough
     assert chosen(room(voice), "independent") == rate
     forced = chosen(panned, "mid-side")
     assert forced == MidSide(rate, rate)
