@@ -115,7 +115,7 @@ def test_measures_of_channels_are_for_stereo_alone() -> None:
 def test_the_recipe_of_stereo_music_feeds_peers_in_stereo() -> None:
     recipe = load_recipe(ROOT / "recipes" / "evaluate_music_stereo.yaml")
     assert recipe.channels == "stereo"
-    assert list(gather(recipe).roles) == ["peer"] * 5 + ["anchor"]
+    assert list(gather(recipe).roles) == ["ours"] * 2 + ["peer"] * 5 + ["anchor"]
 
 
 def test_codecs_of_one_channel_are_absent(monkeypatch: pytest.MonkeyPatch) -> None:
