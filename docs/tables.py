@@ -48,9 +48,20 @@ def music() -> str:
     return _table(read_results(RESULTS / "music"), MUSIC_COLUMNS)
 
 
-def model_card(name: str) -> str:
-    """Every setting of one model, with every measure."""
-    results = read_results(RESULTS / "speech")
+def music_stereo() -> str:
+    """All systems on music in stereo."""
+    columns = tuple(f"{name}{ending}" for name in MUSIC_COLUMNS for ending in ("", "_lr"))
+    return _table(read_results(RESULTS / "music-stereo"), columns)
+
+
+def words() -> str:
+    """Word error rates of all systems."""
+    return _table(read_results(RESULTS / "words"), ("wer",))
+
+
+def model_card(name: str, run: str = "speech") -> str:
+    """Every setting of one model that ``run`` measured, with every measure."""
+    results = read_results(RESULTS / run)
     return _table(results, tuple(results.metrics), lambda row: row["codec"] == name, peers=False)
 
 
@@ -73,6 +84,13 @@ TABLES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "speech": (speech, ("README.md",)),
     "speech-bd": (speech_bd, ("README.md",)),
     "music": (music, ("README.md",)),
+    "music-stereo": (music_stereo, ("README.md",)),
+    "words": (words, ("README.md",)),
+    "speech-24k": (lambda: model_card("speech-24k"), ("pretrained/speech-24k/CARD.md",)),
+    "speech-24k-sources": (lambda: sources("speech-24k"), ("pretrained/speech-24k/CARD.md",)),
+    "music-48k": (lambda: model_card("music-48k", "music"), ("pretrained/music-48k/CARD.md",)),
+    "music-48k-stereo": (lambda: model_card("music-48k", "music-stereo"), ("pretrained/music-48k/CARD.md",)),
+    "music-48k-sources": (lambda: sources("music-48k"), ("pretrained/music-48k/CARD.md",)),
     "speech-16k": (lambda: model_card("speech-16k"), ("pretrained/speech-16k/CARD.md",)),
     "speech-16k-vp": (lambda: model_card("speech-16k-vp"), ("pretrained/speech-16k-vp/CARD.md",)),
     "codebooks": (
