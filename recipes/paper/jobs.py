@@ -26,6 +26,7 @@ PAPER_PUSH_FRACTION = 0.01
 MEASUREMENT = 1
 # Settings of bottlenecks that came after runs were stored. At these values all is as it was, and so the hash is too.
 ADDED_SINCE = {"vp": {"quantise_probability": 0.0}}
+MODEL_ADDED_SINCE = {"learnt_noise": False, "band_edges": []}
 
 
 class Method(Strict):
@@ -175,9 +176,10 @@ def _hash(recipe: Recipe, scale: Scale) -> str:
     for name in ("train", "validation", "cache", "workers", "prefetch", "memory_gb"):  # place and speed decide nothing
         told["data"].pop(name)
     bottleneck = told["model"]["bottleneck"]
-    for name, before in ADDED_SINCE.get(bottleneck["kind"], {}).items():
-        if bottleneck[name] == before:
-            bottleneck.pop(name)
+    for settings, added in ((bottleneck, ADDED_SINCE.get(bottleneck["kind"], {})), (told["model"], MODEL_ADDED_SINCE)):
+        for name, before in added.items():
+            if settings[name] == before:
+                settings.pop(name)
     measured = scale.model_dump(include={"clips", "clip_seconds", "fit_minutes", "fit_steps"})
     told = {"recipe": told, "measured": measured, "measurement": MEASUREMENT}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
