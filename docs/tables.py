@@ -22,7 +22,7 @@ from audiocodec.evaluate.results import Results, Row, read_results
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
 # Rates that the README shows; the cards show all.
-README_KBPS = (1.6, 3.1, 6.0)
+README_KBPS = (1.7, 3.2, 6.2)
 SPEECH_COLUMNS = ("pesq_wb", "stoi", "estoi", "mel", "visqol_speech", "dnsmos", "speaker")
 MUSIC_COLUMNS = ("visqol_audio", "mel", "stft", "si_sdr")
 
