@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import audiocodec
-from audiocodec.evaluate.measure import StereoPair
+from audiocodec.evaluate.measure import Pair
 from audiocodec.evaluate.recordings import list_audio, read_audio
 from audiocodec.stereo import STEREO, balance_of
 
@@ -36,7 +36,7 @@ def scores(codec: audiocodec.Codec, wave: np.ndarray, rate: int, kbps: float, st
     """kbps as written, and the mel distances of the downmix and of left and right."""
     data = codec.compress(wave, rate, bitrate_kbps=kbps, stereo=stereo)  # type: ignore[arg-type]
     back, _ = codec.decompress(data)
-    pair = StereoPair(wave, rate, back.astype(np.float64), rate, delay_s=0.0, max_delay_s=0.0)
+    pair = Pair(wave, rate, back.astype(np.float64), rate, delay_s=0.0, max_delay_s=0.0)
     kbps_written = len(data) * 8e-3 * rate / wave.shape[1]
     return [kbps_written, pair.score("mel", None), pair.score("mel_lr", None)]
 

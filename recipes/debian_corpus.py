@@ -20,17 +20,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 from debian_packages import copyright_file, fetch, version
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from audiocodec.errors import AudiocodecError
-from audiocodec.train.decode import AUDIO_SUFFIXES, Clip, UndecodableError, decode
+from audiocodec.train.decode import AUDIO_SUFFIXES, Clip, UndecodableError, convert, decode
 from audiocodec.train.fingerprint import RATE as FINGERPRINT_RATE
 from audiocodec.train.fingerprint import FingerprintIndex, fingerprint
 from audiocodec.train.pack import Item, Reader, pack_items, read_index
+from audiocodec.train.script import exit_code_of
 from audiocodec.train.shards import Corpus
 
 # A duplicate covers this much of a recording; prompts that share one spoken number do not.
@@ -69,11 +68,7 @@ def audio_files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 def words_of(samples: NDArray[np.int16], rate: int) -> NDArray[np.uint32]:
     """Fingerprint of [n] int16 at ``rate`` Hz."""
-    if rate != FINGERPRINT_RATE:
-        floating = samples.astype(np.float32) / np.float32(32768.0)
-        resampled = soxr.resample(floating, rate, FINGERPRINT_RATE)
-        samples = np.clip(np.rint(resampled * 32768.0), -32768, 32767).astype(np.int16)
-    return fingerprint(samples)
+    return fingerprint(convert(samples, rate, FINGERPRINT_RATE, measure=False, trim=False).samples)
 
 
 class Gate:
@@ -230,12 +225,4 @@ def command(description: str, out: str, packages: Sequence[Package], kind: Kind,
     parser.add_argument("--rate", type=int, default=kind.rate, choices=rates or (kind.rate,), help="of the shards, Hz")
     options = parser.parse_args()
     kind = replace(kind, rate=options.rate)
-    try:
-        prepare(options.out, options.work, options.reserved, options.workers, packages, kind)
-    except AudiocodecError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code_of(lambda: prepare(options.out, options.work, options.reserved, options.workers, packages, kind))

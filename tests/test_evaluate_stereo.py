@@ -15,7 +15,7 @@ from test_metrics import noisy, speech_like
 from audiocodec.errors import AudioError, UsageError
 from audiocodec.evaluate import run
 from audiocodec.evaluate.compare import check_metric
-from audiocodec.evaluate.measure import Pair, StereoPair
+from audiocodec.evaluate.measure import Pair
 from audiocodec.evaluate.metrics import METRICS
 from audiocodec.evaluate.peers import peer_systems
 from audiocodec.evaluate.recipe import EvaluationRecipe, load_recipe, metrics_of
@@ -91,11 +91,11 @@ def test_a_recording_is_given_as_it_is_or_mixed_down(recording: Path, tmp_path: 
 
 def test_mono_stands_for_both_channels() -> None:
     stereo = two_voices()
-    pair = StereoPair(stereo, 16_000, stereo.mean(axis=0), 16_000, delay_s=0.0, max_delay_s=0.0)
+    pair = Pair(stereo, 16_000, stereo.mean(axis=0), 16_000, delay_s=0.0, max_delay_s=0.0)
     assert pair.score("mel", "speech") == pytest.approx(0.0, abs=1e-9)
     assert pair.score("mel_lr", "speech") > 0.05
     heard = np.stack([noisy(stereo[0], 20.0), stereo[1]])
-    panned = StereoPair(np.stack([stereo[0], 0 * stereo[0]]), 16_000, heard, 16_000, delay_s=0.0, max_delay_s=0.0)
+    panned = Pair(np.stack([stereo[0], 0 * stereo[0]]), 16_000, heard, 16_000, delay_s=0.0, max_delay_s=0.0)
     # of a channel that is silent it is undefined
     assert panned.score("si_sdr_lr", "speech") == pytest.approx(20.0, abs=0.5)
 

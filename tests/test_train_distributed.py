@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
 from test_train_run import ADVERSARIAL, RECIPE
+from train_helpers import write_corpus
 
 from audiocodec.checkpoint import load_model
 from audiocodec.errors import ConfigError, UsageError
@@ -69,10 +69,7 @@ WALK = {"kind": "vp", "groups": 2, "codebook_size": 16, "push_fraction": 0.5}
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    draws = np.random.default_rng(20260)
-    syllables = np.repeat(draws.random(60), 1600) * draws.standard_normal(96_000)
-    np.save("speech.npy", (3000 * syllables).astype(np.int16))
-    np.save("speech_index.npy", np.array([[i * 16_000, 16_000] for i in range(6)]))
+    write_corpus()
     Path("rank.py").write_text(RANK)
     return tmp_path
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from train_helpers import write_corpus
 
 from audiocodec.config import ModelConfig
 from audiocodec.errors import AudiocodecError, ConfigError, DataError, ModelError, OutputError, UsageError
@@ -68,10 +69,7 @@ ADVERSARIAL = [
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    draws = np.random.default_rng(20260)
-    syllables = np.repeat(draws.random(60), 1600) * draws.standard_normal(96_000)
-    np.save("speech.npy", (3000 * syllables).astype(np.int16))
-    np.save("speech_index.npy", np.array([[i * 16_000, 16_000] for i in range(6)]))
+    write_corpus()
     Path("recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     threads = torch.get_num_threads()
     yield tmp_path

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from audiocodec.errors import AudioError, OutputError
-from audiocodec.evaluate.measure import StereoPair
+from audiocodec.evaluate.measure import Pair
 from audiocodec.evaluate.metrics import METRICS, SPEECH_RATE, Domain, Samples, resample, word_error_rate
 from audiocodec.evaluate.recordings import Channels, mixed_down
 from audiocodec.evaluate.results import ORIGINAL, Row, plain
@@ -109,7 +109,7 @@ def _is_due(unit: Row, name: str) -> bool:
 def _measure(job: Job, task: Task, unit: Row, names: list[str], original: Audio, heard: Audio) -> dict[str, str]:
     """Put the scores of measures, and the delay, into a unit; the reasons of those that failed."""
     about, failed = unit["facts"], {}
-    pair = StereoPair(*original, *heard, delay_s=about["delay_s"], max_delay_s=about["max_delay_s"])
+    pair = Pair(*original, *heard, delay_s=about["delay_s"], max_delay_s=about["max_delay_s"])
     unit["delay_ms"] = 1000.0 * pair.lag.seconds
     for name in names:
         unit["scores"].pop(name, None)
@@ -122,7 +122,7 @@ def _measure(job: Job, task: Task, unit: Row, names: list[str], original: Audio,
     return failed
 
 
-def _score(pair: StereoPair, name: str, domain: Domain, heard: Audio, transcript: str | None) -> float:
+def _score(pair: Pair, name: str, domain: Domain, heard: Audio, transcript: str | None) -> float:
     if not METRICS[name].needs_transcript:
         return pair.score(name, domain)
     # The recogniser wants 16 kHz; a narrow-band codec's 8 kHz has to be brought there first

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from audiocodec.errors import AudiocodecError, DataError, OutputError, UsageError
+from audiocodec.errors import DataError, OutputError, UsageError
+from audiocodec.train.script import exit_code_of
 
 LIBRISPEECH_URL = "https://www.openslr.org/resources/12"
 CHUNK_BYTES = 1 << 20
@@ -204,21 +205,15 @@ def main() -> int:
     parser.add_argument("--mirror", default=LIBRISPEECH_URL, help="where PART.tar.gz lies (%(default)s)")
     parser.add_argument("--keep-archives", action="store_true", help="do not delete PART.tar.gz once it is unpacked")
     options = parser.parse_args()
-    try:
-        download_librispeech(
+    return exit_code_of(
+        lambda: download_librispeech(
             options.parts,
             options.dest,
             base_url=options.mirror.rstrip("/"),
             keep_archives=options.keep_archives,
             progress=_show if sys.stderr.isatty() else None,
         )
-    except AudiocodecError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    )
 
 
 def _show(what: str, done: int, total: int) -> None:

@@ -45,7 +45,7 @@ def ship(
     """Copy weights, fit tables, measure rates, and enter the model in the index."""
     if domain not in ("", *DOMAINS):
         raise ConfigError(f"--domain: '{domain}' is none of {', '.join(DOMAINS)}")
-    if automatic and not domain and not _entered(target).get("domain"):
+    if automatic and not domain and not _index(target).get(target.name, {}).get("domain"):
         raise ConfigError("--automatic needs --domain speech or --domain music")
     net, files = load_model(source)
     config = files.config
@@ -103,13 +103,11 @@ def _tell(line: str) -> None:
     print(line, flush=True)
 
 
-def _known(folder: Path) -> list[dict[str, Any]]:
+def _index(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries of the index that the model in ``folder`` is in, by name."""
     index = folder.parent / "index.json"
-    return json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
-
-
-def _entered(folder: Path) -> dict[str, Any]:
-    return next((model for model in _known(folder) if model["name"] == folder.name), {})
+    entries = json.loads(index.read_text(encoding="utf-8"))["models"] if index.exists() else []
+    return {str(entry["name"]): entry for entry in entries}
 
 
 def enter(folder: Path, description: str = "", domain: str = "", automatic: bool | None = None) -> None:
@@ -118,7 +116,8 @@ def enter(folder: Path, description: str = "", domain: str = "", automatic: bool
     What is not given stays as it was entered. ``encode --model auto`` picks only models with a ``domain`` that are
     ``automatic``: by default those that were not trained by vector perturbation.
     """
-    index, known, before = folder.parent / "index.json", _known(folder), _entered(folder)
+    known = _index(folder)
+    before = known.get(folder.name, {})
     config = read_config(folder)
     entry = {
         "name": folder.name,
@@ -129,8 +128,9 @@ def enter(folder: Path, description: str = "", domain: str = "", automatic: bool
     if domain := domain or before.get("domain", ""):
         usual = before.get("automatic", not isinstance(config.bottleneck, VpConfig))
         entry |= {"domain": domain, "automatic": usual if automatic is None else automatic}
-    models = sorted([m for m in known if m["name"] != folder.name] + [entry], key=lambda m: str(m["name"]))
-    write_atomically(index, (json.dumps({"models": models}, indent=2) + "\n").encode())
+    known[folder.name] = entry
+    models = [known[name] for name in sorted(known)]
+    write_atomically(folder.parent / "index.json", (json.dumps({"models": models}, indent=2) + "\n").encode())
 
 
 if __name__ == "__main__":

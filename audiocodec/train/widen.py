@@ -19,11 +19,13 @@ from torch import Tensor
 
 from audiocodec.checkpoint import load_model, save_model
 from audiocodec.config import FspConfig, ModelConfig
-from audiocodec.errors import AudiocodecError, ConfigError
+from audiocodec.errors import ConfigError
 from audiocodec.nn.bands import edges_of
 from audiocodec.nn.model import CodecNet
 from audiocodec.nn.stem import lapped_basis
-from audiocodec.train.recipe import load_recipe
+from audiocodec.train.network import INITIAL_SECONDS
+from audiocodec.train.recipe import Recipe, load_recipe
+from audiocodec.train.script import exit_code_of
 from audiocodec.train.shards import Corpus
 
 BASE_LEVELS = 22
@@ -69,11 +71,11 @@ def _placed(name: str, value: Tensor, fresh: Tensor, old: ModelConfig, new: Mode
         # Divided by the ratio of rates: a filter's output is then what it was.
         ratio = new.sample_rate / old.sample_rate
         filters = torch.cat([lapped_basis(new.stem_hop), lapped_basis(new.stem_hop, sine=True)], dim=1) * ratio**-0.5
-        filters[:, _bins(old, new, 2)] = _interpolation(old, new) @ value / ratio
+        filters[:, _stacked(old.stem_hop, new.stem_hop, 2, 0)] = _interpolation(old, new) @ value / ratio
         return filters
     if name == "decoder.synthesis.weight":
         filters = lapped_basis(new.stem_hop).T * (new.sample_rate / old.sample_rate) ** 0.5
-        filters[_bins(old, new, 1)] = value @ _interpolation(old, new).T
+        filters[: old.stem_hop] = value @ _interpolation(old, new).T
         return filters
     places = _places(name, old, new)
     if places is None:
@@ -135,10 +137,6 @@ def _features(old: ModelConfig, new: ModelConfig, spectra: int) -> Tensor:
     return torch.cat([torch.arange(old.bands), new.bands + _stacked(old.stem_hop, new.stem_hop, spectra, 0)])
 
 
-def _bins(old: ModelConfig, new: ModelConfig, times: int) -> Tensor:
-    return _stacked(old.stem_hop, new.stem_hop, times, 0)
-
-
 def _interpolation(old: ModelConfig, new: ModelConfig) -> Tensor:
     """``[2 * new hop, 2 * old hop]``: samples of a filter at the new rate from those at the old one, by sinc."""
     at = (torch.arange(2 * new.stem_hop, dtype=torch.float64) + 0.5) * old.sample_rate / new.sample_rate - 0.5
@@ -187,19 +185,17 @@ def main() -> int:
     parser.add_argument("out", type=Path, help="folder for the wide one")
     parser.add_argument("--recipe", type=Path, required=True, help="recipe of the wide model, and of its audio")
     options = parser.parse_args()
-    try:
-        recipe = load_recipe(options.recipe, ())
-        cache = Path(recipe.data.cache) if recipe.data.cache else None
-        corpus = Corpus.open(recipe.data.train, rate=recipe.model.sample_rate, cache=cache)
-        count = round(30 * recipe.data.initialise_minutes)
-        waves = corpus.crops(np.random.default_rng(recipe.seed), count, 2 * recipe.model.sample_rate)
-        wide = widened(load_model(options.model)[0], recipe.model, waves)
-        save_model(options.out, wide, recipe.model)
-    except AudiocodecError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    print(f"{options.out}: {sum(p.numel() for p in wide.parameters()) / 1e6:.2f} M parameters")
-    return 0
+    return exit_code_of(lambda: _widen(options.model, options.out, load_recipe(options.recipe, ())))
+
+
+def _widen(model: Path, out: Path, recipe: Recipe) -> None:
+    cache = Path(recipe.data.cache) if recipe.data.cache else None
+    corpus = Corpus.open(recipe.data.train, rate=recipe.model.sample_rate, cache=cache)
+    count = max(1, round(60.0 * recipe.data.initialise_minutes / INITIAL_SECONDS))
+    waves = corpus.crops(np.random.default_rng(recipe.seed), count, INITIAL_SECONDS * recipe.model.sample_rate)
+    wide = widened(load_model(model)[0], recipe.model, waves)
+    save_model(out, wide, recipe.model)
+    print(f"{out}: {sum(p.numel() for p in wide.parameters()) / 1e6:.2f} M parameters")
 
 
 if __name__ == "__main__":
