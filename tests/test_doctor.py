@@ -42,7 +42,8 @@ def test_imports_are_tried_in_another_process_and_none_takes_the_rest_along(pack
 
 def test_requirements_come_from_the_packages_own_metadata() -> None:
     wanted = doctor.requirements()
-    assert wanted["torch"] == ("~=2.13.0", ("core",))
+    assert wanted["torch"] == ("~=2.13.0", ("torch",))
+    assert wanted["onnxruntime"][1] == ("core",)
     assert wanted["pesq"][1] == ("train", "eval")
     assert "audiocodec" not in wanted
 
