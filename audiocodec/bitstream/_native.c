@@ -5,8 +5,8 @@ tested against; this file only does it without an interpreter between two symbol
 (EntropyModel checks that), so that doubles hold them exactly whatever the order of summation: the compiler may use
 vectors of any width and fused multiplications, and no bit changes.
 
-Weights are read as the model's own int16 tensors. Making doubles of them once would take longer than coding a second
-of audio, and reading doubles would take four times the memory traffic.
+Weights are read as the model's own int16 tensors, and densities are summed when a symbol needs them: to make tables of
+them for every file took the reference milliseconds, in which seconds of audio are coded.
 
 Bounds: sizes are checked when a Coder is made, against the limits below, which size every array on the stack. Level
 counts are copied then, so that nobody can change them later. A cell is clamped, a level found by bisection lies within

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class NativeCoder(SymbolCoder):
-    """Reads the model's own tensors, and makes none: there is one of it for every file, however short."""
+    """Reads the model's own tensors and makes no tables, since one is made for every file, however short."""
 
     def __init__(self, model: EntropyModel, setting: int, extension: ModuleType) -> None:
         self.levels: tuple[int, ...] = tuple(model.levels[setting].tolist())
