@@ -76,7 +76,7 @@ def diagnosis(state: doctor.State) -> Diagnosis:
         Check("torch", ("core",), "~=2.13.0", state, "2.13.0", "why", "pip install torch"),
         Check("pesq", ("eval",), ">=0.0.4", "absent", None, "not installed", "pip install 'audiocodec[eval]'"),
     )
-    return Diagnosis("3.11", "Linux", checks, {"WAV": True, "MP3": False}, "CPU", (), "no model")
+    return Diagnosis("3.11", "Linux", checks, {"WAV": True, "MP3": False}, "CPU", "C", (), "no model")
 
 
 @pytest.mark.parametrize(("state", "code"), [("ok", 0), ("absent", 9), ("broken", 9)])
@@ -92,6 +92,7 @@ def test_the_exit_code_is_about_the_core_alone(
     text = capsys.readouterr().out
     assert "remedy: pip install 'audiocodec[eval]'" in text
     assert "MP3 (missing)" in text
+    assert "entropy coder: C" in text
 
 
 @pytest.mark.slow
