@@ -1,12 +1,16 @@
-"""Whole files in and out: audio to .vpc to audio, block by block, in memory that does not grow with the length."""
+"""Whole files in and out: audio to .vpc to audio, block by block, in memory that does not grow with the length.
+
+Of a file that is encoded, reading and resampling run ahead of the network in a thread; of one that is decoded, reading
+and the network run ahead of resampling and writing. Live streams are not read ahead: they are waited for in any case.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, Literal, cast
@@ -14,10 +18,12 @@ from typing import IO, TYPE_CHECKING, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from audiocodec.ahead import DEPTH, ahead
 from audiocodec.audio import AudioReader, AudioWriter, Resampler, choose_format, resampled_length
 from audiocodec.bitstream import FileWriter, StreamHeader
 from audiocodec.errors import AudioError, BitstreamError, ModelError
-from audiocodec.output import STDIO, OutputFile, check_output, describe
+from audiocodec.output import STDIO, OutputFile, check_output, describe, is_live
+from audiocodec.reports import DecodeReport, EncodeReport
 from audiocodec.stereo import MidSide, Stereo, coupling_of
 from audiocodec.streaming import FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
 
@@ -30,56 +36,6 @@ Samples = NDArray[np.float32]
 # A fifth of a second at 50 frames/s: of a live packet's bytes, its frame header is then a small part.
 LIVE_PACKET_FRAMES = 10
 READ_BYTES = 16_384  # of a .vpc: about a minute of audio at the middle rates, decoded between two steps of progress
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of one file. ``samples`` counts one channel at ``sample_rate``; ``problems`` are for people."""
-
-    source: str
-    target: str
-    sample_rate: int
-    channels: int
-    samples: int
-    bytes_in: int
-    bytes_out: int
-    elapsed_s: float
-    problems: tuple[str, ...] = ()
-
-    @property
-    def duration_s(self) -> float:
-        """Length of the audio in seconds."""
-        return self.samples / self.sample_rate
-
-    @property
-    def speed(self) -> float:
-        """Seconds of audio per second of work."""
-        return self.duration_s / max(self.elapsed_s, 1e-9)
-
-
-@dataclass(frozen=True)
-class EncodeReport(Report):
-    """What encoding one file gave. ``picked``: the model and why, where it was not named."""
-
-    picked: str = ""
-
-    @property
-    def written_kbps(self) -> float:
-        """Rate of the whole .vpc, headers included; 0 for an empty recording."""
-        return self.bytes_out * 8e-3 / self.duration_s if self.samples else 0.0
-
-    @property
-    def ratio(self) -> float:
-        """How many times smaller the .vpc is than the file that was read."""
-        return self.bytes_in / max(self.bytes_out, 1)
-
-
-@dataclass(frozen=True)
-class DecodeReport(Report):
-    """What decoding one file gave. ``lost_frames`` were concealed; ``stated_samples`` is the length encoded."""
-
-    lost_frames: int = 0
-    stated_samples: int | None = None
 
 
 def encode_file(
@@ -118,13 +74,14 @@ def encode_file(
         live = reader.live and out.live
         encoder = _encoder(codec, coupling_of(codec, rate, stereo, reader, live), mode, packet_frames, reader, live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
-        resampler = Resampler(reader.sample_rate, codec.sample_rate, reader.channels)
-        for block in reader:
-            for packet in encoder.push(resampler.push(block)):
-                writer.write_packet(packet)
-            if progress:
-                progress(reader.samples_read / reader.sample_rate, _seconds(reader.frames, reader.sample_rate))
-        for packet in chain(encoder.push(resampler.flush()), encoder.flush()):
+        total_s = _seconds(reader.frames, reader.sample_rate)
+        with ahead(_resampled(reader, codec.sample_rate), 0 if reader.live else DEPTH) as blocks:
+            for block, samples_read in blocks:
+                for packet in encoder.push(block):
+                    writer.write_packet(packet)
+                if progress:
+                    progress(samples_read / reader.sample_rate, total_s)
+        for packet in encoder.flush():
             writer.write_packet(packet)
         writer.close(reader.samples_read)
     return EncodeReport(
@@ -138,6 +95,14 @@ def encode_file(
         elapsed_s=time.perf_counter() - start,
         problems=(reader.shortfall,) if reader.shortfall else (),
     )
+
+
+def _resampled(reader: AudioReader, rate: int) -> Iterator[tuple[Samples, int]]:
+    """Blocks at ``rate``, each with the samples that were read for it and all before it."""
+    resampler = Resampler(reader.sample_rate, rate, reader.channels)
+    for block in reader:
+        yield resampler.push(block), reader.samples_read
+    yield resampler.flush(), reader.samples_read
 
 
 def _encoder(
@@ -199,12 +164,14 @@ def decode_file(
         header = decoder.header
         assert header is not None
         total_s = _seconds(header.total_samples, header.source_rate)
+        waiting = is_live(target) or not os.path.isfile(source)  # for what comes in, or someone for what goes out
         with AudioWriter(target, header.source_rate, header.channels, subtype, force, header.total_samples) as writer:
             resampler = Resampler(header.sample_rate, header.source_rate, header.channels)
-            for piece in chain([first], pieces):
-                writer.write(resampler.push(piece))
-                if progress:
-                    progress(writer.samples_written / header.source_rate, total_s)
+            with ahead(pieces, 0 if waiting else DEPTH) as later:
+                for piece in chain([first], later):
+                    writer.write(resampler.push(piece))
+                    if progress:
+                        progress(writer.samples_written / header.source_rate, total_s)
             writer.write(resampler.flush(_length(decoder, resampler.samples_in, header)))
             _check_anything(decoder, resampler.samples_in, header)
     return DecodeReport(

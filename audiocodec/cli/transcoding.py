@@ -28,7 +28,7 @@ from audiocodec.cli.progress import Update, progress_bar
 from audiocodec.errors import AudiocodecError, BitstreamError, UsageError
 
 if TYPE_CHECKING:
-    from audiocodec.transcode import DecodeReport, EncodeReport
+    from audiocodec.reports import DecodeReport, EncodeReport
 
 VPC = ".vpc"
 R = TypeVar("R")
