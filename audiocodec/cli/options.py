@@ -54,6 +54,17 @@ OutDir = Annotated[
     str | None, typer.Option("--out-dir", "-d", metavar="FOLDER", help="Write here; allows any number of inputs.")
 ]
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        metavar="N",
+        help="Files done side by side, each in a process; default: one a core, where they are long enough to pay.",
+    ),
+]
+
 
 def set_threads(threads: int) -> None:
     """Set the number of CPU threads of torch: here alone, never in the library."""
