@@ -172,12 +172,12 @@ def test_as_many_processes_as_pay(monkeypatch: pytest.MonkeyPatch, cores: int, l
 
 def test_lengths_are_those_that_headers_state(model: str, tmp_path: Path) -> None:
     source = wav(tmp_path / "a.wav", tone(40_000))
-    encoding = Encoding("auto", None, None, "range", "auto", False, 1, True)
+    encoding = Encoding("auto", None, None, "range", "auto", False, "auto", True)
     assert encoding.seconds(str(source)) == 2.5
     assert main(["encode", "-q", str(source), "-m", model, "-l", "3"]) == 0
-    assert Decoding(None, None, False, 1).seconds(str(tmp_path / "a.vpc")) == 2.5
+    assert Decoding(None, None, False, "auto").seconds(str(tmp_path / "a.vpc")) == 2.5
     (tmp_path / "bad").write_text("nothing")
     os.mkfifo(tmp_path / "pipe")
     for name in ("bad", "none", "pipe"):
         assert encoding.seconds(str(tmp_path / name)) == 0
-        assert Decoding(None, None, False, 1).seconds(str(tmp_path / name)) == 0
+        assert Decoding(None, None, False, "auto").seconds(str(tmp_path / name)) == 0

@@ -16,9 +16,10 @@ from audiocodec.cli.options import (
     Model,
     OutDir,
     Quiet,
+    Runtime,
+    RuntimeChoice,
     Stereo,
     StereoChoice,
-    Threads,
 )
 from audiocodec.cli.picking import AUTO
 from audiocodec.cli.places import audio_in, check_jobs, coded_in, plan, refuse_mixed_up
@@ -75,7 +76,7 @@ def encode(
     mode: Annotated[Mode, typer.Option("--mode", help="Entropy coded, or plain numbers.")] = Mode.range,
     stereo: Stereo = StereoChoice.auto,
     force: Force = False,
-    threads: Threads = 1,
+    runtime: Runtime = RuntimeChoice.auto,
     quiet: Quiet = False,
 ) -> None:
     """Encode audio to .vpc.
@@ -91,7 +92,7 @@ def encode(
     files = plan(paths, out_dir, VPC, audio_in)
     refuse_mixed_up(files, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus"))
     check_jobs(files, force, out_dir)
-    work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, threads, quiet)
+    work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, runtime.value, quiet)
 
     def tell(report: EncodeReport, target: str) -> int:
         warn(report.problems)
@@ -123,7 +124,7 @@ def decode(
         str | None, typer.Option("--model", "-m", metavar="NAME|PATH", help="Default: the model that the file names.")
     ] = None,
     force: Force = False,
-    threads: Threads = 1,
+    runtime: Runtime = RuntimeChoice.auto,
     quiet: Quiet = False,
 ) -> None:
     """Decode .vpc to audio.
@@ -134,7 +135,7 @@ def decode(
     files = plan(paths, out_dir, "." + extension.lower().lstrip("."), coded_in)
     refuse_mixed_up(files, lambda target: target.suffix.lower() != VPC)
     check_jobs(files, force, out_dir)
-    work = Decoding(model, subtype, force, threads)
+    work = Decoding(model, subtype, force, runtime.value)
 
     def tell(report: DecodeReport, target: str) -> int:
         warn(report.problems)
