@@ -18,6 +18,7 @@ import pytest
 from coding_helpers import codec, model, tone, wav  # noqa: F401 (fixtures among them)
 
 from audiocodec.cli import jobs, main
+from audiocodec.cli.loading import Placing
 from audiocodec.cli.places import audio_in, check_jobs, coded_in, plan
 from audiocodec.cli.works import Decoding, Encoding
 from audiocodec.errors import AudioError, DataError, OutputError, UsageError
@@ -113,6 +114,22 @@ def test_a_terminal_has_one_bar_for_all(model: str, tmp_path: Path) -> None:
     assert [line.split(b" -> ")[0][-5:] for line in told] == [b"a.wav", b"b.wav", b"c.wav"]
 
 
+def test_batches_are_files_too(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out, back = recordings(tmp_path / "in"), tmp_path / "out", tmp_path / "back"
+    assert main(["encode", str(source), "-d", str(out), "-m", model, "-l", "3", "--batch", "2"]) == 4
+    assert list(contents(out)) == ["a.vpc", "sub/a.vpc", "sub/deep/c.vpc"]
+    told = capsys.readouterr()
+    assert [line.split(" -> ")[0][-5:] for line in told.out.splitlines()] == ["a.wav", ".flac", "c.wav"]
+    assert "1 of 4 files failed" in told.err
+    assert main(["decode", str(out), "-d", str(back), "-m", model, "--batch", "2"]) == 0
+    assert list(contents(back)) == ["a.wav", "sub/a.wav", "sub/deep/c.wav"]
+    nothing = ["encode", str(source), "-d", str(tmp_path / "none"), "-m", model]
+    assert main([*nothing, "--batch", "2", "--runtime", "onnx"]) == 2
+    capsys.readouterr()
+    assert main([*nothing, "--device", "nonsense"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 # What is planned
 
 
@@ -162,7 +179,9 @@ def test_as_many_processes_as_pay(monkeypatch: pytest.MonkeyPatch, cores: int, l
     monkeypatch.setattr(jobs, "usable_cores", lambda: cores)
 
     class Work:
-        def __call__(self) -> None: ...
+        placing = Placing()
+
+        def __call__(self, load: object = None) -> None: ...
 
         def seconds(self, source: str) -> float:
             return float(source)
@@ -172,12 +191,12 @@ def test_as_many_processes_as_pay(monkeypatch: pytest.MonkeyPatch, cores: int, l
 
 def test_lengths_are_those_that_headers_state(model: str, tmp_path: Path) -> None:
     source = wav(tmp_path / "a.wav", tone(40_000))
-    encoding = Encoding("auto", None, None, "range", "auto", False, "auto", True)
+    encoding = Encoding("auto", None, None, "range", "auto", False, Placing(), True)
     assert encoding.seconds(str(source)) == 2.5
     assert main(["encode", "-q", str(source), "-m", model, "-l", "3"]) == 0
-    assert Decoding(None, None, False, "auto").seconds(str(tmp_path / "a.vpc")) == 2.5
+    assert Decoding(None, None, False, Placing()).seconds(str(tmp_path / "a.vpc")) == 2.5
     (tmp_path / "bad").write_text("nothing")
     os.mkfifo(tmp_path / "pipe")
     for name in ("bad", "none", "pipe"):
         assert encoding.seconds(str(tmp_path / name)) == 0
-        assert Decoding(None, None, False, "auto").seconds(str(tmp_path / name)) == 0
+        assert Decoding(None, None, False, Placing()).seconds(str(tmp_path / name)) == 0

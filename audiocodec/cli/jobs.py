@@ -1,4 +1,4 @@
-"""Files one after the other, or side by side in processes: what is shown and told meanwhile, and how it ends."""
+"""Files one after the other, or side by side in processes or batches: what is shown and told, and how it ends."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Protocol, TypeVar
 
 import typer
 
+from audiocodec.cli.loading import Loader, Placing
 from audiocodec.cli.progress import Update, overall_bar, progress_bar
 from audiocodec.cores import usable_cores
 from audiocodec.errors import AudiocodecError
@@ -25,8 +27,12 @@ SECONDS_FOR_A_PROCESS = 60.0
 class Work(Protocol[R]):
     """What is done to each file. It goes to other processes by pickle, and loads there what it needs."""
 
-    def __call__(self) -> Callable[[Job, Update], R]:
-        """Load what all files need; give what does one of them."""
+    @property
+    def placing(self) -> Placing:
+        """Where networks run."""
+
+    def __call__(self, load: Loader | None = None) -> Callable[[Job, Update], R]:
+        """Load what all files need, by ``load`` if it is given; give what does one of them."""
 
     def seconds(self, source: str) -> float:
         """Length of an input as its header states it; 0 where it states none or cannot be read."""
@@ -41,8 +47,12 @@ def run(jobs: list[Job], work: Work[R], tell: Callable[[R, str], int], quiet: bo
         AudiocodecError: the only job failed.
         typer.Exit: with the exit code of the first job that failed, if one did.
     """
-    count = min(len(jobs), processes or _worthwhile(jobs, work))
-    codes = _one_by_one(jobs, work, tell, quiet) if count < 2 else _side_by_side(jobs, work, tell, quiet, count)
+    if work.placing.batch > 1:
+        codes = _in_batches(jobs, work, tell, quiet)
+    elif (count := min(len(jobs), processes or _worthwhile(jobs, work))) > 1:
+        codes = _in_processes(jobs, work, tell, quiet, count)
+    else:
+        codes = _one_by_one(jobs, work, tell, quiet)
     failed = [code for code in codes if code]
     if len(jobs) > 1 and failed:
         print(f"error: {len(failed)} of {len(jobs)} files failed", file=sys.stderr, flush=True)
@@ -53,7 +63,7 @@ def run(jobs: list[Job], work: Work[R], tell: Callable[[R, str], int], quiet: bo
 def _worthwhile(jobs: Sequence[Job], work: Work[R]) -> int:
     """How many processes save more than starting them costs."""
     most = min(len(jobs), usable_cores())
-    if most < 2:
+    if most < 2 or work.placing.device != "cpu":
         return 1
     total_s = 0.0
     for source, _ in jobs:  # no more are opened than it takes to know
@@ -78,12 +88,11 @@ def _one_by_one(jobs: list[Job], work: Work[R], tell: Callable[[R, str], int], q
     return codes
 
 
-def _side_by_side(jobs: list[Job], work: Work[R], tell: Callable[[R, str], int], quiet: bool, count: int) -> list[int]:
+def _in_processes(jobs: list[Job], work: Work[R], tell: Callable[[R, str], int], quiet: bool, count: int) -> list[int]:
     from audiocodec.processes import DiedError, spread
 
-    sizes = [os.path.getsize(source) if os.path.isfile(source) else 0 for source, _ in jobs]
     codes = []
-    with overall_bar(sizes, quiet) as bar, closing(spread(work, jobs, count, bar.update)) as outcomes:
+    with overall_bar(_sizes(jobs), quiet) as bar, closing(spread(work, jobs, count, bar.update)) as outcomes:
         for number, outcome in enumerate(outcomes):
             source, target = jobs[number]
             bar.finish(number)
@@ -96,6 +105,32 @@ def _side_by_side(jobs: list[Job], work: Work[R], tell: Callable[[R, str], int],
                 elif outcome.error is not None:
                     codes.append(_failed(outcome.error))
     return codes
+
+
+def _in_batches(jobs: list[Job], work: Work[R], tell: Callable[[R, str], int], quiet: bool) -> list[int]:
+    from audiocodec.batches import side_by_side
+
+    load, codes = Loader(work.placing), []
+    do = work(load)
+    with overall_bar(_sizes(jobs), quiet) as bar:
+
+        def numbered(number: int) -> R:
+            return do(jobs[number], partial(bar.update, number))
+
+        numbers = range(len(jobs))
+        with closing(side_by_side(numbered, numbers, load.loaded, work.placing.batch)) as results:
+            for number, result in enumerate(results):
+                bar.finish(number)
+                with bar.aside():
+                    if isinstance(result, AudiocodecError):
+                        codes.append(_failed(result))
+                    else:
+                        codes.append(tell(result, jobs[number][1]))
+    return codes
+
+
+def _sizes(jobs: Sequence[Job]) -> list[int]:
+    return [os.path.getsize(source) if os.path.isfile(source) else 0 for source, _ in jobs]
 
 
 def _failed(error: AudiocodecError) -> int:

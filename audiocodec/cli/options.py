@@ -51,6 +51,13 @@ OutDir = Annotated[
     str | None, typer.Option("--out-dir", "-d", metavar="FOLDER", help="Write here; allows any number of inputs.")
 ]
 
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="cpu, or what torch knows: cuda computes many files at once.")
+]
+Batch = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, metavar="N", help="Files computed at once by torch; default: 32 on a GPU, else 1."),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(

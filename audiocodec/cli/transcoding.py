@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audiocodec.cli.jobs import run, say, warn
+from audiocodec.cli.loading import Placing
 from audiocodec.cli.options import (
+    Batch,
     Bitrate,
+    Device,
     Force,
     Jobs,
     Levels,
@@ -51,6 +54,8 @@ _DECODE_EPILOG = """Examples:
 
   audiocodec decode coded/ --out-dir decoded/ --jobs 2
 
+  audiocodec decode coded/ --out-dir decoded/ --device cuda
+
   audiocodec decode small.vpc - | aplay
 """
 
@@ -77,6 +82,8 @@ def encode(
     stereo: Stereo = StereoChoice.auto,
     force: Force = False,
     runtime: Runtime = RuntimeChoice.auto,
+    device: Device = "cpu",
+    batch: Batch = None,
     quiet: Quiet = False,
 ) -> None:
     """Encode audio to .vpc.
@@ -92,7 +99,8 @@ def encode(
     files = plan(paths, out_dir, VPC, audio_in)
     refuse_mixed_up(files, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus"))
     check_jobs(files, force, out_dir)
-    work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, runtime.value, quiet)
+    placing = Placing.of(runtime.value, device, batch, len(files))
+    work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, placing, quiet)
 
     def tell(report: EncodeReport, target: str) -> int:
         warn(report.problems)
@@ -125,6 +133,8 @@ def decode(
     ] = None,
     force: Force = False,
     runtime: Runtime = RuntimeChoice.auto,
+    device: Device = "cpu",
+    batch: Batch = None,
     quiet: Quiet = False,
 ) -> None:
     """Decode .vpc to audio.
@@ -135,7 +145,8 @@ def decode(
     files = plan(paths, out_dir, "." + extension.lower().lstrip("."), coded_in)
     refuse_mixed_up(files, lambda target: target.suffix.lower() != VPC)
     check_jobs(files, force, out_dir)
-    work = Decoding(model, subtype, force, runtime.value)
+    placing = Placing.of(runtime.value, device, batch, len(files))
+    work = Decoding(model, subtype, force, placing)
 
     def tell(report: DecodeReport, target: str) -> int:
         warn(report.problems)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from audiocodec.cli.jobs import Job
+from audiocodec.cli.loading import Loader, Placing
 from audiocodec.cli.picking import Picker
 from audiocodec.cli.progress import Update
 from audiocodec.errors import AudioError, BitstreamError
 
 if TYPE_CHECKING:
     from audiocodec.reports import DecodeReport, EncodeReport
-    from audiocodec.runtime import RuntimeName
 
 
 @dataclass(frozen=True)
@@ -27,15 +27,15 @@ class Encoding:
     mode: Literal["range", "raw"]
     stereo: Literal["auto", "mid-side", "independent"]
     force: bool
-    runtime: RuntimeName
+    placing: Placing
     quiet: bool
 
-    def __call__(self) -> Callable[[Job, Update], EncodeReport]:
+    def __call__(self, load: Loader | None = None) -> Callable[[Job, Update], EncodeReport]:
         """Load what is named, and give what encodes a file."""
         from audiocodec.audio import AudioReader
         from audiocodec.transcode import encode_file
 
-        pick = Picker(self.model, self.bitrate, self.levels, self.quiet, self.runtime)
+        pick = Picker(self.model, self.bitrate, self.levels, self.quiet, load or Loader(self.placing))
 
         def work(job: Job, update: Update) -> EncodeReport:
             source, target = job
@@ -75,14 +75,14 @@ class Decoding:
     model: str | None
     subtype: str | None
     force: bool
-    runtime: RuntimeName
+    placing: Placing
 
-    def __call__(self) -> Callable[[Job, Update], DecodeReport]:
+    def __call__(self, load: Loader | None = None) -> Callable[[Job, Update], DecodeReport]:
         """Give what decodes a file; it loads models as files need them."""
         from audiocodec.models import finder
         from audiocodec.transcode import decode_file
 
-        find_codec = finder(self.model, self.runtime)
+        find_codec = finder(self.model, load or Loader(self.placing))
 
         def work(job: Job, update: Update) -> DecodeReport:
             source, target = job
