@@ -14,7 +14,8 @@ import pytest
 from audiocodec import errors
 from audiocodec.cli import app as tree
 from audiocodec.cli import main
-from audiocodec.cli.transcoding import plan, size
+from audiocodec.cli.places import audio_in, plan
+from audiocodec.cli.transcoding import size
 
 HEAVY = ("pydantic", "torch", "numpy", "soundfile", "soxr", "yaml", "safetensors", "scipy", "rich", "audiocodec.config")
 
@@ -188,16 +189,19 @@ def test_a_signal_leaves_no_partial_output(tmp_path: Path, name: str, code: int)
 
 
 def test_inputs_and_outputs_are_told_apart() -> None:
-    assert plan(["a/b.wav"], None, ".vpc") == [("a/b.wav", "a/b.vpc")]
-    assert plan(["a.wav", "b.vpc"], None, ".vpc") == [("a.wav", "b.vpc")]
-    assert plan(["-"], None, ".vpc") == [("-", "-")]
-    assert plan(["x/a.wav", "y/b.flac"], "out", ".vpc") == [("x/a.wav", "out/a.vpc"), ("y/b.flac", "out/b.vpc")]
+    assert plan(["a/b.wav"], None, ".vpc", audio_in) == [("a/b.wav", "a/b.vpc")]
+    assert plan(["a.wav", "b.vpc"], None, ".vpc", audio_in) == [("a.wav", "b.vpc")]
+    assert plan(["-"], None, ".vpc", audio_in) == [("-", "-")]
+    assert plan(["x/a.wav", "y/b.flac"], "out", ".vpc", audio_in) == [
+        ("x/a.wav", "out/a.vpc"),
+        ("y/b.flac", "out/b.vpc"),
+    ]
     with pytest.raises(errors.UsageError, match="--out-dir"):
-        plan(["a", "b", "c"], None, ".vpc")
+        plan(["a", "b", "c"], None, ".vpc", audio_in)
     with pytest.raises(errors.UsageError, match="would both become"):
-        plan(["x/a.wav", "y/a.flac"], "out", ".vpc")
+        plan(["x/a.wav", "y/a.flac"], "out", ".vpc", audio_in)
     with pytest.raises(errors.UsageError, match="standard input"):
-        plan(["-"], "out", ".vpc")
+        plan(["-"], "out", ".vpc", audio_in)
 
 
 def test_sizes_for_people() -> None:

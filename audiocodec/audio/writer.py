@@ -30,16 +30,16 @@ _FLOATS = {"FLOAT", "DOUBLE"}
 
 
 class _Sink:
-    """What libsndfile writes to. Its callbacks cannot raise, so a full disk is remembered and raised after."""
+    """What libsndfile writes to. Its callbacks cannot raise: a full disk, or Ctrl-C, is remembered and raised after."""
 
     def __init__(self, out: OutputFile) -> None:
         self._out = out
-        self.failure: OutputError | OSError | None = None
+        self.failure: BaseException | None = None
 
     def _try(self, method: str, *arguments: object) -> int:
         try:
             return int(getattr(self._out, method)(*arguments))
-        except (OutputError, OSError) as error:
+        except BaseException as error:
             self.failure = self.failure or error
             return 0
 

@@ -51,6 +51,24 @@ OutDir = Annotated[
     str | None, typer.Option("--out-dir", "-d", metavar="FOLDER", help="Write here; allows any number of inputs.")
 ]
 
+Device = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="cpu, or what torch knows: cuda computes many files at once.")
+]
+Batch = Annotated[
+    int | None,
+    typer.Option("--batch", min=1, metavar="N", help="Files computed at once by torch; default: 32 on a GPU, else 1."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        metavar="N",
+        help="Files done side by side, each in a process; default: one a core, where they are long enough to pay.",
+    ),
+]
+
 
 Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads of torch.")]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from audiocodec.errors import UsageError
@@ -13,20 +14,18 @@ if TYPE_CHECKING:
     from audiocodec.choosing import Choice
     from audiocodec.codec import Codec
     from audiocodec.rates import RateSetting
-    from audiocodec.runtime import RuntimeName
 
 AUTO = "auto"
 
 
 class Picker:
-    """Loads each model once. A model that is named is loaded at once: what is wrong with it is told before any work."""
+    """A model that is named is loaded at once: what is wrong with it is told before any work."""
 
     def __init__(
-        self, model: str, bitrate: float | None, levels: int | None, quiet: bool, runtime: RuntimeName = "auto"
+        self, model: str, bitrate: float | None, levels: int | None, quiet: bool, load: Callable[[str], Codec]
     ) -> None:
-        self._runtime = runtime
         self._bitrate, self._levels, self._quiet = bitrate, levels, quiet
-        self._loaded: dict[str, Codec] = {}
+        self._load = load
         self._named: tuple[Codec, RateSetting] | None = None
         if model != AUTO:
             codec = self._load(model)
@@ -62,10 +61,3 @@ class Picker:
         names = " and ".join(model.name for model in choice.models)
         why = f"picked for this recording ({choice.reason}): {names}; --model NAME takes another"
         raise UsageError(f"{problems[0]}; {why}")
-
-    def _load(self, model: str) -> Codec:
-        from audiocodec.codec import load
-
-        if model not in self._loaded:
-            self._loaded[model] = load(model, runtime=self._runtime)
-        return self._loaded[model]

@@ -69,18 +69,30 @@ class StreamDecoder:
 
     def pieces(self, data: bytes) -> Iterator[Samples]:
         """Like ``push``, a little at a time: a few bytes can stand for hours of silence. Exhaust it before the next."""
-        for event in self._reader.events(data):
-            for sound in self._play(event):
-                yield self._give(sound)
+        for event in self.events(data):
+            yield from self.sounds(event)
 
     def final_pieces(self) -> Iterator[Samples]:
         """Like ``flush``, a little at a time."""
-        for event in self._reader.final_events():
-            for sound in self._play(event):
-                yield self._give(sound)
-        for sound in self._drain():
+        for event in self.final_events():
+            yield from self.sounds(event)
+
+    def events(self, data: bytes) -> Iterator[Event]:
+        """What these bytes say, for ``sounds``; reading goes on while it computes, in another thread if need be.
+
+        The header, which is the first, finds the model.
+        """
+        return self._reader.events(data)
+
+    def final_events(self) -> Iterator[Event]:
+        """What the end says, for ``sounds``."""
+        return self._reader.final_events()
+
+    def sounds(self, event: Event) -> Iterator[Samples]:
+        """Samples that an event completes; exhaust it before the next."""
+        for sound in self._play(event):
             yield self._give(sound)
-        if self.header is not None:
+        if isinstance(event, End) and self.header is not None:
             yield self._give(np.zeros((self.header.channels, 0), np.float32), last=True)
 
     def _join(self, pieces: list[Samples]) -> Samples:
@@ -133,6 +145,7 @@ class StreamDecoder:
                 yield from self._conceal(frames)
             case End(total):
                 self._set_limit(total)
+                yield from self._drain()
 
     def _decode_whole_blocks(self) -> list[Samples]:
         assert self.header
