@@ -54,6 +54,14 @@ def load_codec(options: argparse.Namespace) -> Codec:
     return load(options.model, runtime=options.runtime)
 
 
+def costs_of(model: str) -> dict[str, float]:
+    """Multiply-accumulates a second of audio, of encoder and decoder."""
+    from audiocodec.codec import load
+    from audiocodec.describe import macs_per_second
+
+    return macs_per_second(load(model, runtime="torch"))
+
+
 def take_turns(contestants: dict[str, Step], repeat: int) -> dict[str, dict[str, list[float]]]:
     """CPU and wall seconds of each contestant in ``repeat`` rounds; a round before them warms caches and allocators.
 

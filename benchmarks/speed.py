@@ -90,14 +90,6 @@ def kept(value: float, sense: str, limit: float) -> bool:
     return value >= limit if sense == "at least" else value <= limit
 
 
-def costs_of(model: str) -> dict[str, float]:
-    """Multiply-accumulates a second of audio, of encoder and decoder."""
-    from audiocodec.codec import load
-    from audiocodec.describe import macs_per_second
-
-    return macs_per_second(load(model, runtime="torch"))
-
-
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run the contestants, and then ours once more with stopwatches inside."""
     codec = common.load_codec(options)
@@ -116,7 +108,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         turns |= {f"{who} {name}": step for name, step in row.items()} | {f"peak before {who}": peak}
     times = common.take_turns(turns, options.repeat)
     times = {name: row for name, row in times.items() if not name.startswith("peak")}
-    costs = costs_of(options.model)
+    costs = common.costs_of(options.model)
     return {
         "model": codec.config.name,
         "domain": domain_of(codec),
@@ -140,9 +132,8 @@ def report(result: dict[str, Any]) -> None:
     for who, total in result["seconds_cpu"].items():
         speeds = ", ".join(f"{step} {seconds / medians[f'{who} {step}']['cpu']:.1f}x" for step in ("encode", "decode"))
         times = result["times_faster_than"].get(who)
-        print(
-            f"  {who:<11} {total:7.3f}  ({speeds} real time)" + (f"; ours {times:.1f} times as fast" if times else "")
-        )
+        told = f"; ours {times:.1f} times as fast" if times else ""
+        print(f"  {who:<11} {total:7.3f}  ({speeds} real time){told}")
     print(
         f"  floor       {sum(result['floor_seconds'].values()):7.3f}  "
         f"({sum(result['macs_per_second'].values()) / 1e6:.0f} M multiply-accumulates a second of audio at "
