@@ -24,13 +24,14 @@ class Call:
         self._encoder, self._decoder = StreamEncoder(codec, rate, block_frames=1), StreamDecoder(codec, live=True)
         self._decoder.push(self._encoder.header.pack())
 
-    def frame(self) -> tuple[float, float]:
-        """Code and decode the next frame; the wall seconds that encoding and decoding took."""
+    def frame(self) -> tuple[float, float, float]:
+        """Code and decode the next frame; the wall seconds that encoding and decoding took, and CPU seconds of both."""
         samples = self._frames[self._next % len(self._frames)]
         self._next += 1
-        start = time.perf_counter()
+        used, start = time.thread_time(), time.perf_counter()
         packets = self._encoder.push(samples)
         middle = time.perf_counter()
         for packet in packets:
             self._decoder.push(packet)
-        return middle - start, time.perf_counter() - middle
+        end = time.perf_counter()
+        return middle - start, end - middle, time.thread_time() - used
