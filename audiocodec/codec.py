@@ -8,22 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
 
 from audiocodec import models
-from audiocodec.checkpoint import TABLES, ModelFiles, load_model
 from audiocodec.errors import AudioError, ModelError, UsageError
+from audiocodec.facts import ModelFacts
+from audiocodec.modelfiles import TABLES, ModelFiles, read_files
+from audiocodec.rates import RateSetting
+from audiocodec.runtime import Runtime, RuntimeName, open_runtime
 from audiocodec.stereo import MidSide, Stereo
-from audiocodec.threads import one_thread
+from audiocodec.streaming.limits import FILE_BLOCK_FRAMES
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from audiocodec.bitstream import EntropyModel, StreamHeader
     from audiocodec.config import ModelConfig
     from audiocodec.nn.model import CodecNet
@@ -32,95 +35,108 @@ DEFAULT_BITRATE_KBPS = 3.0
 FULL_BAND_BITRATE_KBPS = 6.0
 """The default of models at more than 24 kHz: they are for music, which is noise in bands at 3 kbps."""
 
-
-@dataclass(frozen=True)
-class RateSetting:
-    """One point of a model's rate knob."""
-
-    base_levels: int
-    """What ``--levels`` names: the base level count."""
-    levels: tuple[int, ...]
-    """Size of each token's alphabet; 1 means absent."""
-    raw_bps: float
-    """Bits a second before entropy coding."""
-    expected_bps: float
-    """Written bits a second that three quarters of speech files stay below; ``raw_bps`` where none were measured."""
-
-
 Rates = RateSetting | Sequence[RateSetting]
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Integers of a batch: ``indices [batch, frames, groups] int64``, ``lengths [batch]`` in samples."""
+    """Integers of a batch: ``indices [batch, frames, groups] int64``, ``lengths [batch]`` in samples.
 
-    indices: Tensor
+    Tensors where a tensor was encoded, NumPy arrays otherwise.
+    """
+
+    indices: Any
     rate: RateSetting
-    lengths: Tensor
+    lengths: Any
 
 
-def load(model: str | Path = models.DEFAULT, device: str | torch.device = "cpu") -> Codec:
+def load(model: str | Path = models.DEFAULT, device: str = "cpu", runtime: RuntimeName = "auto") -> Codec:
     """Load a codec by model name or folder.
+
+    Args:
+        model: name or folder.
+        device: ``cpu``, or what torch knows, such as ``cuda``.
+        runtime: ``onnx`` (ONNX Runtime, without torch, on one CPU thread), ``torch``, or ``auto``: onnx where it is
+            installed and the model has its graphs.
 
     Raises:
         ModelError: it is not installed or damaged, or its codebooks were not made yet.
+        MissingExtraError: the runtime is not installed.
+        UsageError: no such runtime.
     """
-    folder = models.resolve(model)
-    net, files = load_model(folder, device)
-    try:
-        for base in files.config.level_settings:
-            net.bottleneck.alphabet(files.config.levels(base))
-    except ValueError as error:
-        made = f"audiocodec codebook {folder} --size N --data DIR -o NEW"
-        raise ModelError(f"{folder} cannot encode yet: {error}; make codebooks: {made}") from None
-    return Codec(net, files)
+    files = read_files(models.resolve(model))
+    return Codec(open_runtime(files, runtime, str(device)), files)
 
 
 class Codec:
-    """A loaded model. Holds no stream: any number of streams may share it."""
+    """A loaded model. Holds no stream: any number of streams, in any thread, may share it."""
 
-    def __init__(self, net: CodecNet, files: ModelFiles | None = None) -> None:
+    def __init__(self, runtime: Runtime, files: ModelFiles | None = None) -> None:
         """``files`` is None for a network that was never saved; its streams carry a zero fingerprint."""
-        self.net = net.eval()
+        self.runtime = runtime
         self.files = files
         self.fingerprint = files.fingerprint if files else bytes(8)
-        self.rates = tuple(self._setting(base) for base in self.config.level_settings)
+        self.rates = tuple(self._setting(base) for base in self.facts.settings)
         self._entropy: EntropyModel | None = None
+
+    @classmethod
+    def of(cls, net: CodecNet, files: ModelFiles | None = None) -> Codec:
+        """A codec that runs ``net`` by torch."""
+        from audiocodec.runtime.torch_runtime import TorchRuntime
+
+        return cls(TorchRuntime(net), files)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """The model's geometry."""
+        return self.runtime.facts
+
+    @cached_property
+    def net(self) -> CodecNet:
+        """The network as a torch module, loaded now where another runtime runs it. Raises ImportError without torch."""
+        from audiocodec.runtime.torch_runtime import TorchRuntime
+
+        if isinstance(self.runtime, TorchRuntime):
+            return self.runtime.net
+        from audiocodec.checkpoint import load_model
+
+        assert self.files is not None  # only a network can be without
+        return load_model(self.files.folder)[0]
 
     @property
     def config(self) -> ModelConfig:
         """The model's settings."""
-        return self.net.config
+        return self.files.config if self.files else self.net.config
 
     @property
     def sample_rate(self) -> int:
         """Samples per second that the network works at."""
-        return self.config.sample_rate
+        return self.facts.sample_rate
 
     @property
     def hop_samples(self) -> int:
         """Samples per frame."""
-        return self.config.hop_samples
+        return self.facts.hop_samples
 
     @property
     def frame_rate(self) -> float:
         """Frames per second."""
-        return self.config.frame_rate
+        return self.facts.frame_rate
 
     @property
     def delay_samples(self) -> int:
         """Samples to trim from the start of the decoder's output."""
-        return self.net.delay_samples
+        return self.facts.delay_samples
 
     @property
     def latency_samples(self) -> int:
         """Algorithmic latency: framing and overlap."""
-        return self.net.latency_samples
+        return self.hop_samples + self.delay_samples
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> str:
         """Where the network is."""
-        return next(self.net.parameters()).device
+        return self.runtime.device
 
     @property
     def entropy(self) -> EntropyModel | None:
@@ -145,10 +161,8 @@ class Codec:
             for setting in self.rates:
                 if setting.base_levels == levels:
                     return setting
-            raise UsageError(
-                f"no setting with {levels} levels; there are {', '.join(map(str, self.config.level_settings))}"
-            )
-        usual = FULL_BAND_BITRATE_KBPS if self.config.sample_rate > 24000 else DEFAULT_BITRATE_KBPS
+            raise UsageError(f"no setting with {levels} levels; there are {', '.join(map(str, self.facts.settings))}")
+        usual = FULL_BAND_BITRATE_KBPS if self.facts.sample_rate > 24000 else DEFAULT_BITRATE_KBPS
         wanted = usual if bitrate_kbps is None else bitrate_kbps
         fitting = [setting for setting in self.rates if setting.expected_bps <= wanted * 1000]
         if not fitting and bitrate_kbps is None:
@@ -162,9 +176,10 @@ class Codec:
         """Frames needed so that decoding gives back ``samples`` samples."""
         return -(-(samples + self.delay_samples) // self.hop_samples) if samples else 0
 
-    @torch.inference_mode()
-    def encode(self, waveform: Tensor, rate: RateSetting | None = None, lengths: Tensor | None = None) -> Tokens:
-        """``waveform [batch, samples]`` (or ``[samples]``), float in [-1, 1], to tokens.
+    def encode(
+        self, waveform: NDArray[np.floating[Any]] | Tensor, rate: RateSetting | None = None, lengths: Any = None
+    ) -> Tokens:
+        """``waveform [batch, samples]`` (or ``[samples]``), float in [-1, 1], array or tensor, to tokens.
 
         ``lengths [batch]`` are the valid samples of each row; what lies beyond is taken as silence, and frames beyond
         ``frames_for(length)`` mean nothing.
@@ -173,58 +188,52 @@ class Codec:
             AudioError: NaN or infinity within the lengths.
         """
         rate = rate or self.choose_rate()
-        wave = torch.atleast_2d(waveform).to(self.device, torch.float32)
+        wave = np.atleast_2d(_array(waveform)).astype(np.float32)
         batch, samples = wave.shape
-        sizes = torch.full((batch,), samples) if lengths is None else lengths.cpu().to(torch.int64)
-        wave = wave.masked_fill(torch.arange(samples, device=self.device) >= sizes.to(self.device)[:, None], 0.0)
-        if not bool(torch.isfinite(wave).all()):
+        sizes = np.full(batch, samples) if lengths is None else _array(lengths).astype(np.int64)
+        wave[np.arange(samples) >= sizes[:, None]] = 0.0
+        if not np.isfinite(wave).all():
             raise AudioError("the waveform holds NaN or infinity; clean it first")
-        frames, block = self.frames_for(samples), self.config.file_block_frames
-        padded = F.pad(wave, (0, -(-frames // block) * block * self.hop_samples - samples))
-        state, parts = self.net.encoder.initial_state(batch), []
-        for chunk in padded.split(block * self.hop_samples, dim=1) if frames else ():
-            indices, state = self.encode_block(chunk, rate, state)
+        frames, block = self.frames_for(samples), FILE_BLOCK_FRAMES
+        step = block * self.hop_samples
+        padded = np.pad(wave, ((0, 0), (0, -(-frames // block) * step - samples)))
+        state, parts = self.runtime.encoder_state(batch), [np.zeros((batch, 0, self.facts.tokens), np.int64)]
+        for start in range(0, padded.shape[1], step):
+            indices, state = self.encode_block(padded[:, start : start + step], rate, state)
             parts.append(indices)
-        empty = torch.zeros(batch, 0, self.config.tokens, dtype=torch.int64)
-        return Tokens(torch.cat(parts, dim=1)[:, :frames] if parts else empty, rate, sizes)
+        indices = np.concatenate(parts, axis=1)[:, :frames]
+        return Tokens(_like(waveform, indices), rate, _like(waveform, sizes))
 
-    @torch.inference_mode()
-    def decode(self, tokens: Tokens) -> Tensor:
-        """Tokens to ``[batch, samples]``, rows shorter than the longest ending in zeros.
+    def decode(self, tokens: Tokens) -> Any:
+        """Tokens to ``[batch, samples]``, rows shorter than the longest ending in zeros; a tensor if they are.
 
         Raises:
             UsageError: an index lies outside its alphabet, or there are too few frames for the lengths.
         """
-        indices = tokens.indices.to(self.device)
-        samples = int(tokens.lengths.max()) if len(tokens.lengths) else 0
-        self._check_indices(indices, tokens.rate, self.frames_for(samples))
-        block = self.config.file_block_frames
-        state, parts = self.net.decoder.initial_state(indices.shape[0]), []
-        for chunk in F.pad(indices, (0, 0, 0, -indices.shape[1] % block)).split(block, dim=1) if samples else ():
-            wave, state = self.decode_block(chunk, tokens.rate, state)
+        indices, lengths = _array(tokens.indices), _array(tokens.lengths)
+        samples = int(lengths.max()) if len(lengths) else 0
+        frames = self.frames_for(samples)
+        self._check_indices(indices, tokens.rate, frames)
+        block = FILE_BLOCK_FRAMES
+        padded = np.pad(indices, ((0, 0), (0, -indices.shape[1] % block), (0, 0)))
+        state = self.runtime.decoder_state(len(indices))
+        parts = [np.zeros((len(indices), 0), np.float32)]
+        for start in range(0, padded.shape[1] if samples else 0, block):
+            wave, state = self.decode_block(padded[:, start : start + block], tokens.rate, state)
             parts.append(wave)
-        if not parts:
-            return torch.zeros(indices.shape[0], 0)
-        wave = torch.cat(parts, dim=1)[:, self.delay_samples : self.delay_samples + samples]
-        return wave * (torch.arange(samples, device=self.device) < tokens.lengths.to(self.device)[:, None])
+        wave = np.concatenate(parts, axis=1)[:, self.delay_samples : self.delay_samples + samples]
+        return _like(tokens.indices, wave * (np.arange(samples) < lengths[:, None]))
 
-    @torch.inference_mode()
-    def encode_block(self, wave: Tensor, rate: Rates, state: Any) -> tuple[Tensor, Any]:
+    def encode_block(self, wave: NDArray[np.float32], rate: Rates, state: Any) -> tuple[NDArray[np.int64], Any]:
         """One block ``[batch, frames * hop]`` to indices ``[batch, frames, groups]`` and the state after it.
 
-        ``rate`` is one setting for all rows, or one for each.
+        ``rate`` is one setting for all rows, or one for each; the first ``state`` is ``runtime.encoder_state(batch)``.
         """
-        detail, levels = self._conditioning(rate, wave.shape[0])
-        with one_thread():
-            latents, state = self.net.encoder.step(wave, detail, state)
-            return self.net.bottleneck.indices(latents, levels), state
+        return self.runtime.encode(wave, _each(rate, len(wave)), state)
 
-    @torch.inference_mode()
-    def decode_block(self, indices: Tensor, rate: Rates, state: Any) -> tuple[Tensor, Any]:
+    def decode_block(self, indices: NDArray[np.int64], rate: Rates, state: Any) -> tuple[NDArray[np.float32], Any]:
         """One block of indices to ``[batch, frames * hop]`` and the state after it."""
-        detail, levels = self._conditioning(rate, indices.shape[0])
-        with one_thread():
-            return self.net.decoder.step(self.net.bottleneck.from_indices(indices, levels), detail, state)
+        return self.runtime.decode(indices, _each(rate, len(indices)), state)
 
     def compress(
         self,
@@ -281,22 +290,32 @@ class Codec:
         if (header.sample_rate, header.hop_samples) != (self.sample_rate, self.hop_samples):
             raise ModelError("the stream's geometry is not its model's; the header is wrong")
 
-    def _conditioning(self, rate: Rates, batch: int) -> tuple[Tensor, Tensor]:
-        rows = [rate] * batch if isinstance(rate, RateSetting) else rate
-        base = torch.tensor([float(row.base_levels) for row in rows], device=self.device)
-        return torch.log2(base), torch.tensor([row.levels for row in rows], device=self.device)
-
     def _setting(self, base: int) -> RateSetting:
-        levels = self.config.levels(base)
+        levels = self.facts.settings[base]
         raw = float(np.log2(levels).sum() * self.frame_rate)
         measured = (self.files.rates if self.files else {}).get(str(base), {})
         return RateSetting(base, levels, raw, float(measured.get("file_bps", raw)))
 
-    def _check_indices(self, indices: Tensor, rate: RateSetting, frames: int) -> None:
-        if indices.ndim != 3 or indices.shape[2] != self.config.tokens or indices.shape[1] < frames:
-            raise UsageError(
-                f"indices have shape {tuple(indices.shape)}; expected [batch, {frames}, {self.config.tokens}]"
-            )
-        limit = torch.tensor(rate.levels, device=indices.device)
-        if bool(((indices < 0) | (indices >= limit))[:, :frames].any()):
+    def _check_indices(self, indices: NDArray[Any], rate: RateSetting, frames: int) -> None:
+        if indices.ndim != 3 or indices.shape[2] != self.facts.tokens or indices.shape[1] < frames:
+            raise UsageError(f"indices have shape {indices.shape}; expected [batch, {frames}, {self.facts.tokens}]")
+        if ((indices < 0) | (indices >= np.array(rate.levels)))[:, :frames].any():
             raise UsageError("an index lies outside its alphabet")
+
+
+def _each(rate: Rates, rows: int) -> Sequence[RateSetting]:
+    return [rate] * rows if isinstance(rate, RateSetting) else rate
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """An array, or a tensor of any device as one."""
+    return np.asarray(values if isinstance(values, np.ndarray) or not hasattr(values, "cpu") else values.cpu())
+
+
+def _like(given: Any, array: NDArray[Any]) -> Any:
+    """``array`` as a tensor on the device of ``given``, where that is one."""
+    if not hasattr(given, "cpu"):
+        return array
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array)).to(given.device)

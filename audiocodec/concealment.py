@@ -6,8 +6,10 @@ from; its output fades to silence over about 100 ms, and the first frame after a
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Samples = NDArray[np.float32]
 
 FADE_SECONDS = 0.1
 
@@ -25,24 +27,24 @@ class Concealer:
         """Whether the fade is over: nothing more need be computed for the loss."""
         return self._lost_samples >= self._fade_samples
 
-    def end(self, tail: Tensor) -> Tensor:
+    def end(self, tail: Samples) -> Samples:
         """What sounds on into a silence that was sent: faded on after a loss, which is then over."""
         if self._lost_samples:
             tail = self.fade(tail)
             self._lost_samples = 0
         return tail
 
-    def fade(self, wave: Tensor) -> Tensor:
+    def fade(self, wave: Samples) -> Samples:
         """The next lost stretch, ``[channels, samples]``, faded on from where the last one ended."""
-        position = self._lost_samples + torch.arange(wave.shape[1], device=wave.device)
+        position = self._lost_samples + np.arange(wave.shape[1], dtype=np.float32)
         self._lost_samples += wave.shape[1]
-        return wave * (1 - position / self._fade_samples).clamp(min=0)
+        return wave * np.maximum(1 - position / np.float32(self._fade_samples), 0)
 
-    def resume(self, wave: Tensor) -> Tensor:
+    def resume(self, wave: Samples) -> Samples:
         """The first stretch received after a loss, faded in from where the loss left off; others pass unchanged."""
         if not self._lost_samples:
             return wave
         start = max(0.0, 1 - self._lost_samples / self._fade_samples)
         self._lost_samples = 0
-        ramp = torch.arange(wave.shape[1], device=wave.device) / self._return_samples
-        return wave * (start + (1 - start) * ramp).clamp(max=1)
+        ramp = np.arange(wave.shape[1], dtype=np.float32) / self._return_samples
+        return wave * np.minimum(start + (1 - start) * ramp, 1)

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from audiocodec.errors import AudioError, BitstreamError, ModelError
+from audiocodec.facts import GRAPHS, RUNTIME, ExportedFacts
+from audiocodec.modelfiles import CONFIG, RATES, TABLES, WEIGHTS
 
 if TYPE_CHECKING:
     from audiocodec.bitstream import StreamHeader
@@ -55,21 +57,23 @@ def describe_model(name_or_path: str) -> Facts:
     from audiocodec.codec import load
 
     codec = load(name_or_path)
-    counts = {part: _parameters(getattr(codec.net, part)) for part in ("encoder", "decoder")}
-    costs = macs_per_second(codec)
+    assert codec.files is not None  # what has a name or a folder
+    counts, costs = _costs(codec, codec.files.folder)
     return {
-        "name": codec.config.name,
+        "name": codec.facts.name,
         "fingerprint": codec.fingerprint.hex(),
         "sample_rate_hz": codec.sample_rate,
         "frame_rate_hz": codec.frame_rate,
         "hop_samples": codec.hop_samples,
         "latency_ms": 1000 * codec.latency_samples / codec.sample_rate,
-        "dimensions": codec.config.dims,
-        "tokens_per_frame": codec.config.tokens,
+        "dimensions": codec.facts.dims,
+        "tokens_per_frame": codec.facts.tokens,
         "parameters": sum(counts.values()),
         **{f"{part}_parameters": count for part, count in counts.items()},
         "mega_macs_per_second": round(sum(costs.values()) / 1e6, 1),
         **{f"{part}_mega_macs_per_second": round(cost / 1e6, 1) for part, cost in costs.items()},
+        "bytes": sum((codec.files.folder / name).stat().st_size for name in _files_of(codec.files.folder)),
+        "runtime": codec.runtime.name,
         "entropy_tables": codec.entropy is not None,
         "rates": [
             {
@@ -82,8 +86,20 @@ def describe_model(name_or_path: str) -> Facts:
     }
 
 
-def _parameters(module: Any) -> int:
-    return sum(p.numel() for p in module.parameters())
+def _costs(codec: Codec, folder: Path) -> tuple[dict[str, int], dict[str, float]]:
+    """Parameters and multiply-accumulates a second: as the export noted them, else counted now, which needs torch."""
+    exported = ExportedFacts.read(folder)
+    if exported is not None and codec.runtime.name == "onnx":
+        return exported.parameters, exported.macs_per_second
+    from audiocodec.cost import count_parameters, macs_per_second
+
+    return count_parameters(codec.net), macs_per_second(codec.net)
+
+
+def _files_of(folder: Path) -> list[str]:
+    """What coding needs of a model folder."""
+    wanted = (CONFIG, WEIGHTS, TABLES, RATES, RUNTIME, *GRAPHS)
+    return [name for name in wanted if (folder / name).exists()]
 
 
 def describe_file(path: Path) -> Facts:
@@ -161,7 +177,7 @@ def _count_packets(file: BinaryIO, header: StreamHeader, position: int) -> Facts
 
 def _settings(header: StreamHeader) -> Facts:
     """Base level counts, of mid and side where there are such; None where the model is not installed."""
-    from audiocodec.checkpoint import read_config
+    from audiocodec.modelfiles import read_config
     from audiocodec.models import by_fingerprint
 
     try:
@@ -178,28 +194,3 @@ def _model_name(fingerprint: bytes) -> str | None:
     from audiocodec.models import list_models
 
     return next((m.name for m in list_models() if m.fingerprint == fingerprint.hex()), None)
-
-
-def macs_per_second(codec: Codec) -> dict[str, float]:
-    """Multiply-accumulates per second of audio of the encoder and of the decoder, counted while they run one block.
-
-    Matrix products count fully, elementwise products one for each element of the result.
-    """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    def elementwise(*_shapes: Any, out_shape: Any = None, **_options: Any) -> int:
-        return 2 * int(torch.Size(out_shape).numel())  # the counter counts two operations for a multiply-accumulate
-
-    products = {torch.ops.aten.mul.Tensor: elementwise}
-    frames, rate = codec.config.file_block_frames, codec.rates[-1]
-    per_second = codec.frame_rate / frames / 2
-    wave = torch.zeros(1, frames * codec.hop_samples, device=codec.device)
-    with FlopCounterMode(display=False, custom_mapping=products) as encoder:
-        indices, _ = codec.encode_block(wave, rate, codec.net.encoder.initial_state(1))
-    with FlopCounterMode(display=False, custom_mapping=products) as decoder:
-        codec.decode_block(indices, rate, codec.net.decoder.initial_state(1))
-    return {
-        "encoder": encoder.get_total_flops() * per_second,
-        "decoder": decoder.get_total_flops() * per_second,
-    }

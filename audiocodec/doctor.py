@@ -57,6 +57,7 @@ class Diagnosis:
     packages: tuple[Check, ...]
     formats: dict[str, bool]
     device: str
+    entropy_coder: str
     models: tuple[str, ...]
     models_problem: str
 
@@ -106,6 +107,7 @@ def examine() -> Diagnosis:
         packages=checks,
         formats=_formats() if "soundfile" in usable else {},
         device=_device() if "torch" in usable else "unknown: torch does not import",
+        entropy_coder=_entropy_coder() if "numpy" in usable else "unknown: numpy does not import",
         models=models,
         models_problem=problem,
     )
@@ -198,6 +200,12 @@ def _device() -> str:
     if torch.cuda.is_available():
         return f"CUDA {torch.version.cuda}: {torch.cuda.get_device_name()}"
     return f"CPU, {torch.get_num_threads()} threads by default"
+
+
+def _entropy_coder() -> str:
+    from audiocodec.bitstream import native
+
+    return "Python, ten times as slow: the one in C is " + native.absence if native.extension is None else "C"
 
 
 def _models() -> tuple[tuple[str, ...], str]:

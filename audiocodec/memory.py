@@ -14,10 +14,11 @@ from audiocodec.audio.samples import float_samples
 from audiocodec.bitstream import FileWriter
 from audiocodec.errors import AudioError, BitstreamError
 from audiocodec.stereo import Stereo, balance_of, choose_coupling
-from audiocodec.streaming import FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
+from audiocodec.streaming import FILE_BLOCK_FRAMES, FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec, RateSetting
+    from audiocodec.codec import Codec
+    from audiocodec.rates import RateSetting
 
 
 def compress(
@@ -40,7 +41,7 @@ def compress(
         raise AudioError(f"{sample_rate} Hz is not a rate of {MIN_RATE} to {MAX_RATE} Hz; resample it first")
     # In pieces: an hour resampled at once takes gigabytes
     blocks = [wave[:, start : start + BLOCK_SAMPLES] for start in range(0, samples, BLOCK_SAMPLES)]
-    block = codec.config.file_block_frames
+    block = FILE_BLOCK_FRAMES
     encoder = StreamEncoder(
         codec,
         choose_coupling(codec, rate, balance_of(blocks), stereo) if channels == 2 else rate,

@@ -14,6 +14,7 @@ from audiocodec.errors import ModelError
 if TYPE_CHECKING:
     from audiocodec.bitstream import StreamHeader
     from audiocodec.codec import Codec
+    from audiocodec.runtime import RuntimeName
 
 SEARCH_VARIABLE = "AUDIOCODEC_MODELS"
 DEFAULT = "speech-16k"
@@ -113,7 +114,7 @@ def by_fingerprint(fingerprint: bytes) -> Path:
     raise ModelError(f"made by model {fingerprint.hex()}, which is not installed; pass --model PATH to its folder")
 
 
-def finder(model: str | Path | None) -> Callable[[StreamHeader], Codec]:
+def finder(model: str | Path | None, runtime: RuntimeName = "auto") -> Callable[[StreamHeader], Codec]:
     """How a decoder finds the model of a stream: ``model`` where one is named, else by the stream's fingerprint.
 
     The function returned raises ModelError if the model is absent or is not the one that made the stream.
@@ -125,7 +126,7 @@ def finder(model: str | Path | None) -> Callable[[StreamHeader], Codec]:
     def find(header: StreamHeader) -> Codec:
         folder = resolve(model) if model is not None else by_fingerprint(header.fingerprint)
         if folder not in loaded:
-            loaded[folder] = load(folder)
+            loaded[folder] = load(folder, runtime=runtime)
         loaded[folder].check_header(header)
         return loaded[folder]
 

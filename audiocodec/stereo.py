@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from audiocodec.audio import BLOCK_SAMPLES, AudioReader
 from audiocodec.errors import UsageError
 from audiocodec.output import STDIO
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec, RateSetting
+    from audiocodec.codec import Codec
+    from audiocodec.rates import RateSetting
 
 Stereo = Literal["auto", "mid-side", "independent"]
 STEREO: tuple[Stereo, ...] = ("auto", "mid-side", "independent")
@@ -76,12 +75,12 @@ class MidSide:
         mid, side = _fold(wave)
         return mid[None] if self.side is None else np.stack([mid, side])
 
-    def unfold(self, wave: Tensor) -> Tensor:
+    def unfold(self, wave: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the network decoded, ``[1 or 2, n]``, to left and right ``[2, n]``."""
         if self.side is None:
-            return wave.expand(2, -1)
+            return np.repeat(wave, 2, axis=0)
         mid, side = wave
-        return torch.stack([mid + side, mid - side])
+        return np.stack([mid + side, mid - side])
 
 
 @dataclass
@@ -144,7 +143,7 @@ def choose_coupling(codec: Codec, rate: RateSetting, balance: Balance, stereo: S
 def split(codec: Codec, rate: RateSetting, mid_energy: float, side_energy: float) -> MidSide:
     """The settings of mid and side with the least noise within twice the expected rate of ``rate``."""
     energy = {"mid": mid_energy, "side": side_energy}
-    dims_per_token = codec.config.dims / codec.config.tokens
+    dims_per_token = codec.facts.dims / codec.facts.tokens
 
     def noise(pair: MidSide) -> float:
         bits = {"mid": pair.mid.base_levels, "side": pair.side.base_levels if pair.side else 1}

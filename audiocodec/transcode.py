@@ -19,10 +19,11 @@ from audiocodec.bitstream import FileWriter, StreamHeader
 from audiocodec.errors import AudioError, BitstreamError, ModelError
 from audiocodec.output import STDIO, OutputFile, check_output, describe
 from audiocodec.stereo import MidSide, Stereo, coupling_of
-from audiocodec.streaming import FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
+from audiocodec.streaming import FILE_BLOCK_FRAMES, FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec, RateSetting
+    from audiocodec.codec import Codec
+    from audiocodec.rates import RateSetting
 
 Progress = Callable[[float, "float | None"], None]  # seconds of audio done, seconds in all or None where unknown
 FindCodec = Callable[[StreamHeader], "Codec"]
@@ -149,7 +150,7 @@ def _encoder(
     live: bool,
 ) -> StreamEncoder:
     """From pipe to pipe each frame is coded as it comes; otherwise in large blocks, which are faster and smaller."""
-    block = 1 if live else codec.config.file_block_frames
+    block = 1 if live else FILE_BLOCK_FRAMES
     packet_frames = packet_frames or (LIVE_PACKET_FRAMES if live else FILE_PACKET_FRAMES)
     return StreamEncoder(
         codec,

@@ -13,6 +13,8 @@ import numpy as np
 import soundfile
 from blocks import decode_blocks, encode_blocks
 
+from audiocodec.streaming import FILE_BLOCK_FRAMES
+
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
 
@@ -89,7 +91,7 @@ def by_block(codec: Codec, speech: np.ndarray, blocks: Sequence[int], frames: in
 def by_batch(codec: Codec, speech: np.ndarray, rows: Sequence[int], calls: int, repeat: int) -> Axis:
     """One call of the network there and back, of so many rows of a file's block."""
     axis = Axis("batch size", "rows a call", "starting every operator of the network, however few rows it is for")
-    block = codec.config.file_block_frames
+    block = FILE_BLOCK_FRAMES
     steps = {}
     for count in rows:
         batch = np.stack([np.roll(speech, -row * codec.sample_rate) for row in range(count)])
@@ -107,25 +109,23 @@ def by_width(
     The shipped models stand beside them, by ``codec``'s runtime and by torch.
     """
     from audiocodec.codec import load
-    from audiocodec.describe import macs_per_second
 
     what = "what does not widen: lapped transform, pitch search, starting every operator"
     axis = Axis("model width", "M multiply-accumulates a second of audio", what)
     networks: dict[str, Any] = {f"{factor:g}": _widened(codec, factor) for factor in factors}
-    sizes = {name: sum(macs_per_second(network).values()) / 1e6 for name, network in networks.items()}
+    sizes = {name: sum(common.costs_of(network).values()) / 1e6 for name, network in networks.items()}
     for name in shipped:
         by_torch = load(name, runtime="torch")
         for model in (by_torch, load(name, runtime=codec.runtime.name)):
             label = f"{name}, {model.runtime.name}"
-            networks[label], sizes[label] = model, sum(macs_per_second(by_torch).values()) / 1e6
+            networks[label], sizes[label] = model, sum(common.costs_of(by_torch).values()) / 1e6
     steps: dict[str, common.Step] = {}
     calls: dict[str, int] = {}
     audio: dict[str, float] = {}
     for name, network in networks.items():
-        block = network.config.file_block_frames
-        calls[name] = max(1, round(seconds * network.frame_rate / block))
-        steps[name] = _network_step(network, speech[None], block, calls[name])
-        audio[name] = calls[name] * block / network.frame_rate
+        calls[name] = max(1, round(seconds * network.frame_rate / FILE_BLOCK_FRAMES))
+        steps[name] = _network_step(network, speech[None], FILE_BLOCK_FRAMES, calls[name])
+        audio[name] = calls[name] * FILE_BLOCK_FRAMES / network.frame_rate
     costs = {name: cost / audio[name] for name, cost in _in_turns(steps, repeat).items()}
     known = [f"{factor:g}" for factor in factors]
     axis.extra = {name: (sizes[name], costs[name]) for name in networks if name not in known}
@@ -139,7 +139,7 @@ def _widened(codec: Codec, factor: float) -> Codec:
 
     widths = {name: getattr(codec.config, name) * factor for name in ("stem_width", "frame_width")}
     rounded = {name: max(8, round(width / 8) * 8) for name, width in widths.items()}
-    return Codec(CodecNet(codec.config.model_copy(update=rounded)))
+    return Codec.of(CodecNet(codec.config.model_copy(update=rounded)))
 
 
 def _network_step(codec: Codec, wave: np.ndarray, block: int, calls: int) -> common.Step:

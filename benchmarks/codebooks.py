@@ -37,9 +37,9 @@ import soxr
 import torch
 
 from audiocodec import Codec, load
-from audiocodec.checkpoint import read_config
 from audiocodec.evaluate.metrics import estoi, mel_distance, pesq_wb
 from audiocodec.evaluate.recordings import list_audio, read_mono
+from audiocodec.modelfiles import read_config
 from audiocodec.train.codebook import compile_codebooks
 from audiocodec.train.entropyfit import FitSettings
 from audiocodec.train.shards import Corpus

@@ -54,12 +54,11 @@ def load_codec(options: argparse.Namespace) -> Codec:
     return load(options.model, runtime=options.runtime)
 
 
-def costs_of(model: str) -> dict[str, float]:
-    """Multiply-accumulates a second of audio, of encoder and decoder."""
-    from audiocodec.codec import load
-    from audiocodec.describe import macs_per_second
+def costs_of(codec: Codec) -> dict[str, float]:
+    """Multiply-accumulates a second of audio, of encoder and decoder, counted by torch."""
+    from audiocodec.cost import macs_per_second
 
-    return macs_per_second(load(model, runtime="torch"))
+    return macs_per_second(codec.net)
 
 
 def take_turns(contestants: dict[str, Step], repeat: int) -> dict[str, dict[str, list[float]]]:

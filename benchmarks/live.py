@@ -19,8 +19,8 @@ class Call:
         from audiocodec.streaming import StreamDecoder, StreamEncoder
 
         whole = len(speech) // codec.hop_samples * codec.hop_samples
-        self._frames = np.roll(speech[:whole], -start * codec.sample_rate).reshape(-1, codec.hop_samples)
-        self._next = 0
+        self._frames = speech[:whole].reshape(-1, codec.hop_samples)  # shared by all calls
+        self._next = round(start * codec.frame_rate)
         self._encoder, self._decoder = StreamEncoder(codec, rate, block_frames=1), StreamDecoder(codec, live=True)
         self._decoder.push(self._encoder.header.pack())
 

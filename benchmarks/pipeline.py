@@ -13,6 +13,8 @@ from blocks import decode_blocks, encode_blocks
 from common import Step
 from stopwatches import Stopwatches
 
+from audiocodec.streaming import FILE_BLOCK_FRAMES
+
 if TYPE_CHECKING:
     from audiocodec.codec import Codec, RateSetting
 
@@ -42,11 +44,10 @@ class Pipeline:
 
     def network_steps(self) -> dict[str, Step]:
         """The network over the same samples in the same blocks."""
-        block = self.codec.config.file_block_frames
         kept: dict[str, Any] = {}
 
         def encode() -> None:
-            kept["blocks"] = encode_blocks(self.codec, self.rate, self.speech[None], block)
+            kept["blocks"] = encode_blocks(self.codec, self.rate, self.speech[None], FILE_BLOCK_FRAMES)
 
         def decode() -> None:
             decode_blocks(self.codec, self.rate, kept["blocks"])
@@ -71,7 +72,7 @@ class Pipeline:
 
 def _watched(watches: Stopwatches, codec: Codec) -> list[contextlib.AbstractContextManager[Any]]:
     from audiocodec.audio import AudioReader, AudioWriter, Resampler
-    from audiocodec.bitstream import FileWriter, PacketEncoder
+    from audiocodec.bitstream import EntropyModel, FileWriter, PacketEncoder
     from audiocodec.bitstream.payload import PayloadCoder
     from audiocodec.bitstream.scanner import PacketScanner
     from audiocodec.transcode import _Bytes
@@ -83,6 +84,7 @@ def _watched(watches: Stopwatches, codec: Codec) -> list[contextlib.AbstractCont
             (Resampler, "flush", "resampling"),
             (codec.runtime, "encode", "network"),
             (codec.runtime, "decode", "network"),
+            (EntropyModel, "for_levels", "entropy coding"),  # its tables, made for each stream
             (PayloadCoder, "ranged", "entropy coding"),
             (PayloadCoder, "decode_range", "entropy coding"),
             (PacketEncoder, "frames", "packets and writing"),

@@ -150,7 +150,7 @@ def main() -> int:
     options = made.parse_args()
     options.repeat = 1 if options.quick else options.repeat
     codec, peak = common.load_codec(options), MatrixPeak()
-    macs = sum(common.costs_of(options.model).values())
+    macs = sum(common.costs_of(codec).values())
     peak()
     axes, runs = measure(codec, options, QUICK if options.quick else Plan())
     peak()

@@ -108,7 +108,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         turns |= {f"{who} {name}": step for name, step in row.items()} | {f"peak before {who}": peak}
     times = common.take_turns(turns, options.repeat)
     times = {name: row for name, row in times.items() if not name.startswith("peak")}
-    costs = common.costs_of(options.model)
+    costs = common.costs_of(codec)
     return {
         "model": codec.config.name,
         "domain": domain_of(codec),

@@ -13,8 +13,10 @@ import torch
 from bitstream_helpers import drawn_tokens, make_file, make_header, read_all, small_model, tokens_of
 
 from audiocodec.bitstream.entropy import MAX_LEVELS, EntropyModel
+from audiocodec.bitstream.frequencies import CutOnDemand, cut
 from audiocodec.bitstream.rangecoder import TOTAL
-from audiocodec.bitstream.symbolcoder import LISTED_LEVELS, CutOnDemand, SymbolCoder, _cut
+from audiocodec.bitstream.referencecoder import LISTED_LEVELS, ReferenceCoder
+from audiocodec.bitstream.symbolcoder import SymbolCoder
 from audiocodec.errors import ModelError
 from audiocodec.train.entropyfit import FitSettings, fit_entropy_model
 from audiocodec.train.entropynet import Alphabets
@@ -53,7 +55,7 @@ def test_values_on_demand_are_the_list(bins: int, count: int) -> None:
         table = CutOnDemand(density, count)
         assert len(table) == count + 1
         listed = list(table)
-        assert listed == _cut(density, count)
+        assert listed == cut(density, count)
         assert all(type(value) is int for value in listed)
         assert (listed[0], listed[-1]) == (0, TOTAL)
         assert min(np.diff(listed)) >= 1
@@ -82,8 +84,8 @@ def test_large_alphabets_come_back(levels: tuple[int, ...], seed: int) -> None:
 
 def test_features_that_words_share_are_those_of_each() -> None:
     model = small_model(5, (WIDE, WIDEST))
-    for levels in (WIDE, WIDEST):
-        coder = coder_of(model, levels)
+    for setting, levels in enumerate((WIDE, WIDEST)):
+        coder = ReferenceCoder(model, setting)
         for group, count in enumerate(levels):
             index = np.arange(count)
             value = ((2 * index + 1 - count) * 256) // count
@@ -124,7 +126,7 @@ def test_memory_does_not_grow_with_the_words() -> None:
     tokens = rng.integers(0, 16384, (100, 1, groups))
     tracemalloc.start()
     try:
-        coder = coder_of(model, (16384,) * groups)
+        coder = ReferenceCoder(model, 0)
         data = coder.encode(tokens)
         used = len({int(cell) for cell in coder._packet_cells(tokens[:, 0]).reshape(-1)})
         assert np.array_equal(coder.decode(data, 100, 1), tokens)
@@ -165,7 +167,7 @@ def test_a_word_costs_no_more_than_its_density_and_the_floor(count: int) -> None
     most = np.log2(TOTAL / (TOTAL - count))
     assert most == pytest.approx({1024: 0.0227, 4096: 0.0931, 16384: 0.4150}[count], abs=1e-4)
     for density in densities(64):
-        sizes = np.diff(_cut(density, count))
+        sizes = np.diff(cut(density, count))
         # What the density gives each word, in the same integers but without the floor.
         position = np.arange(count + 1) * 64
         below, rest = position // count, position % count
@@ -204,7 +206,7 @@ def test_the_fit_takes_symbols_to_cost_what_the_tables_say(count: int, bins: int
     for column, weight in alphabets.columns(torch.arange(count)[None]):
         likely += table[column] * (1 if weight is None else weight)
     sizes = (likely * alphabets.kept())[0].double().numpy() * TOTAL + 1
-    assert np.abs(np.diff(_cut(cumulative, count)) - sizes).max() < 2.5  # roundings of integers
+    assert np.abs(np.diff(cut(cumulative, count)) - sizes).max() < 2.5  # roundings of integers
     assert sizes.sum() == pytest.approx(TOTAL, rel=1e-5)
 
 
@@ -239,7 +241,7 @@ def test_fitted_tables_cost_what_the_fit_said(count: int) -> None:
 
 def test_lists_are_kept_for_few_levels_alone() -> None:
     model = small_model(0, ((LISTED_LEVELS, 3, 1, 1025, 2),))
-    coder = coder_of(model, model.settings[0])
+    coder = ReferenceCoder(model, 0)
     tokens = np.random.default_rng(0).integers(0, model.settings[0], (40, 1, 5))
     assert np.array_equal(coder.decode(coder.encode(tokens), 40, 1), tokens)
     assert coder._rows[1024]

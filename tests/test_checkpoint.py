@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from audiocodec import models
-from audiocodec.checkpoint import fingerprint, load_model, save_model
+from audiocodec.checkpoint import load_model, save_model
 from audiocodec.errors import ModelError
+from audiocodec.modelfiles import fingerprint
 from audiocodec.train.ship import enter
 
 

@@ -20,10 +20,10 @@ from test_content import tune
 from audiocodec import models
 from audiocodec.audio import AudioReader
 from audiocodec.bitstream import StreamHeader
-from audiocodec.checkpoint import fingerprint
 from audiocodec.choosing import choose
 from audiocodec.cli import main
 from audiocodec.errors import ModelError
+from audiocodec.modelfiles import fingerprint
 from audiocodec.train.ship import enter
 
 SPEECH16 = ("speech-16k", "speech", 16000, True)

@@ -42,7 +42,8 @@ def test_imports_are_tried_in_another_process_and_none_takes_the_rest_along(pack
 
 def test_requirements_come_from_the_packages_own_metadata() -> None:
     wanted = doctor.requirements()
-    assert wanted["torch"] == ("~=2.13.0", ("core",))
+    assert wanted["torch"] == ("~=2.13.0", ("torch",))
+    assert wanted["onnxruntime"][1] == ("core",)
     assert wanted["pesq"][1] == ("train", "eval")
     assert "audiocodec" not in wanted
 
@@ -75,7 +76,7 @@ def diagnosis(state: doctor.State) -> Diagnosis:
         Check("torch", ("core",), "~=2.13.0", state, "2.13.0", "why", "pip install torch"),
         Check("pesq", ("eval",), ">=0.0.4", "absent", None, "not installed", "pip install 'audiocodec[eval]'"),
     )
-    return Diagnosis("3.11", "Linux", checks, {"WAV": True, "MP3": False}, "CPU", (), "no model")
+    return Diagnosis("3.11", "Linux", checks, {"WAV": True, "MP3": False}, "CPU", "C", (), "no model")
 
 
 @pytest.mark.parametrize(("state", "code"), [("ok", 0), ("absent", 9), ("broken", 9)])
@@ -91,6 +92,7 @@ def test_the_exit_code_is_about_the_core_alone(
     text = capsys.readouterr().out
     assert "remedy: pip install 'audiocodec[eval]'" in text
     assert "MP3 (missing)" in text
+    assert "entropy coder: C" in text
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from conftest import speech_like
 from audiocodec.audio import Resampler
 from audiocodec.bitstream import FileWriter
 from audiocodec.errors import AudioError, BitstreamError, ModelError, UsageError
-from audiocodec.streaming import StreamDecoder, StreamEncoder
+from audiocodec.streaming import FILE_BLOCK_FRAMES, StreamDecoder, StreamEncoder
 
 SIZES = (0, 1, 7, 160, 5000)
 
@@ -107,14 +107,15 @@ def test_silence_costs_next_to_nothing_and_comes_back_silent(tiny_codec):
     wave = np.zeros((1, 16000 * 60), np.float32)
     wave[:, :16000] = speech_like(1.0)
     one, all_of_it = (len(tiny_codec.compress(w, levels=9)) for w in (wave[:, :16000], wave))
-    assert all_of_it - one < 30
+    assert all_of_it - one < 64  # the rest of the block in which the voice ends, and a packet of silence
     back, _ = tiny_codec.decompress(tiny_codec.compress(wave, levels=9))
-    assert np.abs(back[:, 7 * 8 * 320 + 160 :]).max() == 0  # the block in which the voice ends, and its overlap
+    tail = back[:, FILE_BLOCK_FRAMES * 320 + 160 :]  # behind the block in which the voice ends, and its overlap
+    assert np.abs(tail).max() == 0
     assert np.abs(back[:, :16000]).max() > 0.01
 
 
 def test_sound_after_silence_is_coded_as_at_the_start(tiny_codec):
-    voice, blocks = speech_like(0.96), 12 * 8 * 320
+    voice, blocks = speech_like(0.96), 2 * FILE_BLOCK_FRAMES * 320
     late, _ = tiny_codec.decompress(tiny_codec.compress(np.append(np.zeros(blocks, np.float32), voice), levels=9))
     first, _ = tiny_codec.decompress(tiny_codec.compress(voice, levels=9))
     assert np.abs(late[0, : blocks - tiny_codec.delay_samples]).max() == 0
@@ -199,7 +200,7 @@ def test_compressing_and_the_token_interface_agree(tiny_codec):
 
 
 def test_another_model_is_refused_by_name(tiny_codec):
-    other = type(tiny_codec)(tiny_codec.net)
+    other = type(tiny_codec).of(tiny_codec.net)
     data = other.compress(speech_like(0.2), levels=9)
     with pytest.raises(ModelError, match="0000000000000000"):
         tiny_codec.decompress(data)

@@ -73,7 +73,7 @@ def test_a_run_starts_from_any_model_whose_encoder_and_decoder_fit(tmp_path, fin
 
 
 def test_tokens_are_one_for_each_group_in_batches_streams_and_files(finished):
-    codec = Codec(finished)
+    codec = Codec.of(finished)
     waves = torch.from_numpy(np.stack([speech_like(1.0, seed=seed) for seed in range(2)]))
     for rate in codec.rates:
         tokens = codec.encode(waves, rate)

@@ -1,6 +1,6 @@
 """The entropy model of ``range`` payloads: integer tables for the rate settings of one codec, saved and checked.
 
-What they mean is told in :mod:`symbolcoder`, and in normative words in SPEC.md, section 7.
+What they mean is told in :mod:`referencecoder`, and in normative words in SPEC.md, section 7.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
+from audiocodec.bitstream import native
 from audiocodec.bitstream.history import FEATURE_ONE, HISTORY_KINDS, Ints
+from audiocodec.bitstream.nativecoder import NativeCoder
 from audiocodec.bitstream.rangecoder import TOTAL
+from audiocodec.bitstream.referencecoder import ReferenceCoder
 from audiocodec.bitstream.symbolcoder import DEEP_SHIFT, SymbolCoder
 from audiocodec.errors import ModelError
 
@@ -100,7 +103,10 @@ class EntropyModel:
         wanted = tuple(int(count) for count in levels)
         if wanted not in self.settings:
             return None
-        return SymbolCoder(self, self.settings.index(wanted))
+        setting = self.settings.index(wanted)
+        if native.extension is None:
+            return ReferenceCoder(self, setting)
+        return NativeCoder(self, setting, native.extension)
 
     def to_bytes(self) -> bytes:
         """The tables as the bytes of a safetensors file."""

@@ -87,7 +87,7 @@ class PayloadCoder:
 
     def ranged(self, indices: Ints) -> bytes:
         """The entropy coded payload of ``indices [frames, channels or 1, groups]``."""
-        return encode_intervals([pair for part in self._intervals(indices) for pair in part])
+        return encode_intervals(np.concatenate(self._intervals(indices)))
 
     def decode_range(self, payload: bytes, frames: int, channels: int) -> Ints:
         """Undo :meth:`ranged`. Raises BitstreamError when the bytes are no code."""
@@ -104,10 +104,9 @@ class PayloadCoder:
         """What each frame of ``indices [frames, channels or 1, groups]`` costs by its tables, in bits ``[frames]``."""
         bits = np.zeros(len(indices))
         for intervals in self._intervals(indices):
-            shares = np.array([frequency for _, frequency in intervals], np.float64) / TOTAL
-            bits -= np.log2(shares).reshape(len(indices), -1).sum(axis=1)
+            bits -= np.log2(intervals[:, 1] / TOTAL).reshape(len(indices), -1).sum(axis=1)
         return bits
 
-    def _intervals(self, indices: Ints) -> list[list[tuple[int, int]]]:
+    def _intervals(self, indices: Ints) -> list[Ints]:
         parts = zip(parts_of(self._header, indices.shape[1]), self._coders, strict=True)
         return [coder.intervals(part.of(indices)) for part, coder in parts if coder is not None]

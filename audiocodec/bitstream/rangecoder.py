@@ -11,12 +11,15 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Protocol
 
+from audiocodec.bitstream import native
+from audiocodec.bitstream.history import Ints
 from audiocodec.errors import BitstreamError
 
 PRECISION = 16
 TOTAL = 1 << PRECISION
 _TOP = 1 << 24
 _MASK = (1 << 32) - 1
+OUTSIDE = "the range coder's state lies outside its interval"  # what an error says of bytes that are no code
 
 
 class Cumulative(Protocol):
@@ -27,8 +30,16 @@ class Cumulative(Protocol):
     def __getitem__(self, level: int, /) -> int: ...
 
 
-def encode_intervals(intervals: Iterable[tuple[int, int]]) -> bytes:
-    """Code symbols given as (cumulative frequency, frequency) out of 65536 each; frequencies are at least 1."""
+def encode_intervals(intervals: Ints) -> bytes:
+    """Code symbols given as pairs ``[symbols, 2]`` of cumulative frequency and frequency, of 65536 and at least 1."""
+    if native.extension is not None:
+        code: bytes = native.extension.encode_intervals(intervals)
+        return code
+    return encode_pairs(intervals.tolist())
+
+
+def encode_pairs(intervals: Iterable[tuple[int, int]]) -> bytes:
+    """The same in Python."""
     low, span = 0, _MASK
     out = bytearray()
     append = out.append
@@ -86,7 +97,7 @@ class RangeDecoder:
         target = code // step
         # Division leaves up to 65535 values of the state above the last interval: no encoder produces them.
         if target >= TOTAL:
-            raise BitstreamError("the range coder's state lies outside its interval")
+            raise BitstreamError(OUTSIDE)
         found = bisect_right(cumulative, target) - 1
         start = cumulative[found]
         code -= step * start
@@ -98,6 +109,15 @@ class RangeDecoder:
             span <<= 8
         self._code, self._span = code, span
         return found
+
+    @property
+    def state(self) -> tuple[bytes, int, int, int]:
+        """All there is of it, for a decoder that goes on in C: payload, code, span, and how many bytes were read."""
+        return self._data, self._code, self._span, self._next
+
+    def resume(self, code: int, span: int, position: int) -> None:
+        """Go on from where another decoder got to in the same payload."""
+        self._code, self._span, self._next = code, span, position
 
     def finish(self) -> None:
         """Check that the code was used up: an encoder leaves no unread bytes and no trailing zero byte."""

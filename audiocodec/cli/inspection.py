@@ -83,6 +83,7 @@ def _print_diagnosis(diagnosis: Diagnosis) -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"Python {diagnosis.python}, {diagnosis.platform}, {escape(diagnosis.device)}")
     console.print("formats: " + ", ".join(f"{k}{'' if ok else ' (missing)'}" for k, ok in diagnosis.formats.items()))
+    console.print(f"entropy coder: {escape(diagnosis.entropy_coder)}")
     console.print("models: " + escape(", ".join(diagnosis.models) or diagnosis.models_problem))
     for group in dict.fromkeys(group for check in diagnosis.packages for group in check.groups):
         console.print(f"\n[bold]{group}[/bold]")

@@ -26,8 +26,9 @@ class Terminated(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with ``arguments`` (``sys.argv`` without its first); return the exit code."""
-    from audiocodec.cli.app import app
+    from audiocodec.cli.app import app, register
 
+    register(sys.argv[1:] if arguments is None else arguments)
     state: dict[str, bool] = {"debug": False}
     try:
         with _signals_raised():

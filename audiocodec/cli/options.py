@@ -45,9 +45,6 @@ Levels = Annotated[
     int | None, typer.Option("--levels", "-l", metavar="N", help="The rate by its level count instead of --bitrate.")
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
-Threads = Annotated[
-    int, typer.Option("--threads", min=1, metavar="N", help="CPU threads; one is fastest for small blocks.")
-]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no report; errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 OutDir = Annotated[
@@ -55,8 +52,28 @@ OutDir = Annotated[
 ]
 
 
-def set_threads(threads: int) -> None:
-    """Set the number of CPU threads of torch: here alone, never in the library."""
-    import torch
+Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="CPU threads of torch.")]
 
-    torch.set_num_threads(threads)
+
+def set_threads(threads: int) -> None:
+    """Set the number of CPU threads of torch, where it is installed: here alone, never in the library."""
+    from audiocodec.runtime.choose import installed
+
+    if installed("torch"):
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+class RuntimeChoice(str, Enum):
+    """What runs the network."""
+
+    auto = "auto"
+    onnx = "onnx"
+    torch = "torch"
+
+
+Runtime = Annotated[
+    RuntimeChoice,
+    typer.Option("--runtime", help="ONNX Runtime, torch, or the first of them that is there and has the model."),
+]

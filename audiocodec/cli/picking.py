@@ -11,7 +11,9 @@ from audiocodec.output import is_live
 if TYPE_CHECKING:
     from audiocodec.audio import AudioReader
     from audiocodec.choosing import Choice
-    from audiocodec.codec import Codec, RateSetting
+    from audiocodec.codec import Codec
+    from audiocodec.rates import RateSetting
+    from audiocodec.runtime import RuntimeName
 
 AUTO = "auto"
 
@@ -19,7 +21,10 @@ AUTO = "auto"
 class Picker:
     """Loads each model once. A model that is named is loaded at once: what is wrong with it is told before any work."""
 
-    def __init__(self, model: str, bitrate: float | None, levels: int | None, quiet: bool) -> None:
+    def __init__(
+        self, model: str, bitrate: float | None, levels: int | None, quiet: bool, runtime: RuntimeName = "auto"
+    ) -> None:
+        self._runtime = runtime
         self._bitrate, self._levels, self._quiet = bitrate, levels, quiet
         self._loaded: dict[str, Codec] = {}
         self._named: tuple[Codec, RateSetting] | None = None
@@ -62,5 +67,5 @@ class Picker:
         from audiocodec.codec import load
 
         if model not in self._loaded:
-            self._loaded[model] = load(model)
+            self._loaded[model] = load(model, runtime=self._runtime)
         return self._loaded[model]

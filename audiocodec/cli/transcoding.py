@@ -18,10 +18,10 @@ from audiocodec.cli.options import (
     Model,
     OutDir,
     Quiet,
+    Runtime,
+    RuntimeChoice,
     Stereo,
     StereoChoice,
-    Threads,
-    set_threads,
 )
 from audiocodec.cli.picking import AUTO, Picker
 from audiocodec.cli.progress import Update, progress_bar
@@ -73,7 +73,7 @@ def encode(
     mode: Annotated[Mode, typer.Option("--mode", help="Entropy coded, or plain numbers.")] = Mode.range,
     stereo: Stereo = StereoChoice.auto,
     force: Force = False,
-    threads: Threads = 1,
+    runtime: Runtime = RuntimeChoice.auto,
     quiet: Quiet = False,
 ) -> None:
     """Encode audio to .vpc.
@@ -89,11 +89,10 @@ def encode(
     jobs = plan(paths, out_dir, VPC)
     refuse_mixed_up(jobs, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus"))
     check_jobs(jobs, force)
-    set_threads(threads)
     from audiocodec.audio import AudioReader
     from audiocodec.transcode import encode_file
 
-    pick = Picker(model, bitrate, levels, quiet)
+    pick = Picker(model, bitrate, levels, quiet, runtime.value)
 
     def work(source: str, target: str, update: Update) -> EncodeReport:
         with AudioReader(source) as reader:
@@ -127,7 +126,7 @@ def decode(
         str | None, typer.Option("--model", "-m", metavar="NAME|PATH", help="Default: the model that the file names.")
     ] = None,
     force: Force = False,
-    threads: Threads = 1,
+    runtime: Runtime = RuntimeChoice.auto,
     quiet: Quiet = False,
 ) -> None:
     """Decode .vpc to audio.
@@ -138,11 +137,10 @@ def decode(
     jobs = plan(paths, out_dir, "." + extension.lower().lstrip("."))
     refuse_mixed_up(jobs, lambda target: target.suffix.lower() != VPC)
     check_jobs(jobs, force)
-    set_threads(threads)
     from audiocodec.models import finder
     from audiocodec.transcode import decode_file
 
-    find_codec = finder(model)
+    find_codec = finder(model, runtime.value)
 
     def work(source: str, target: str, update: Update) -> DecodeReport:
         return decode_file(find_codec, source, target, subtype=subtype, force=force, progress=update)

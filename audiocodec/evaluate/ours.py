@@ -15,7 +15,8 @@ from audiocodec.evaluate.systems import Coded, Histograms, PacketUse, Stopwatch
 
 if TYPE_CHECKING:
     from audiocodec.bitstream import EntropyModel
-    from audiocodec.codec import Codec, RateSetting
+    from audiocodec.codec import Codec
+    from audiocodec.rates import RateSetting
 
 PIECE_S = 0.1
 
@@ -33,7 +34,7 @@ class Vpc:
     @property
     def codec(self) -> str:
         """Name of the model."""
-        return self.name or str(self.model.config.name)
+        return self.name or str(self.model.facts.name)
 
     @property
     def setting(self) -> str:

@@ -76,7 +76,7 @@ def _ours(entry: ModelEntry, others: list[dict[str, str]]) -> tuple[list[System]
     from audiocodec.codec import load
 
     codec = load(entry.model)
-    name, fingerprint = str(codec.config.name), codec.fingerprint.hex()
+    name, fingerprint = str(codec.facts.name), codec.fingerprint.hex()
     # A model that was trained on keeps its name: beside another one of that name, its fingerprint tells them apart
     if any(other["name"] == name and other["fingerprint"] != fingerprint for other in others):
         name = f"{name} {fingerprint[:6]}"

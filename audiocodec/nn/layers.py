@@ -102,11 +102,11 @@ class UnitStack(nn.Module):
     @property
     def context(self) -> int:
         """Past frames that one output depends on."""
-        return sum(unit.depthwise.context for unit in self._items())
+        return sum(unit.depthwise.context for unit in self.each())
 
     def initial_state(self, batch: int) -> State:
         """One tensor a unit."""
-        return tuple(t for unit in self._items() for t in unit.initial_state(batch))
+        return tuple(t for unit in self.each() for t in unit.initial_state(batch))
 
     def forward(self, x: Tensor) -> Tensor:
         """``[batch, time, channels]`` to the same shape."""
@@ -117,12 +117,13 @@ class UnitStack(nn.Module):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One block."""
         after: list[Tensor] = []
-        for unit, tensor in zip(self._items(), state, strict=True):
+        for unit, tensor in zip(self.each(), state, strict=True):
             x, (tensor,) = unit.step(x, (tensor,))
             after.append(tensor)
         return x, tuple(after)
 
-    def _items(self) -> Iterator[ResidualUnit]:
+    def each(self) -> Iterator[ResidualUnit]:
+        """The units in order."""
         for unit in self.units:
             assert isinstance(unit, ResidualUnit)
             yield unit

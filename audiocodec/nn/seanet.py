@@ -29,6 +29,9 @@ LOG_POWER_MIN, LOG_POWER_MAX = -18.0, 7.0
 
 # The strength of the pitch is described with the envelope; this weight makes it the equal of a few bands.
 STRENGTH_WEIGHT = 15.0
+DETAIL_CENTRE, DETAIL_SCALE = 3.17, 0.5  # log2 of 9 levels
+# What the decoder takes for the mean of log band powers where it scales them for the deep path.
+USUAL_LOG_POWER = -9.0
 
 EncoderState = tuple[State, ...]
 DecoderState = tuple[State, ...]
@@ -48,7 +51,7 @@ class Encoder(nn.Module):
         self.pitch = PitchTracker(config.sample_rate, config.hop_samples) if config.pitch else None
         self.register_buffer("pooling", pooling(edges_of(config)), persistent=False)
         self.register_buffer("spreading", spreading(edges_of(config)), persistent=False)
-        self.envelope_mean = nn.Parameter(torch.full((stack * config.bands + config.pitch,), -9.0))
+        self.envelope_mean = nn.Parameter(torch.full((stack * config.bands + config.pitch,), USUAL_LOG_POWER))
         self.envelope_in = nn.Parameter(torch.zeros(stack * config.bands + config.pitch, config.dims))
         self.shape_in = nn.Parameter(torch.zeros(stack * bins, config.dims))
         self.stem_in = nn.Linear(config.bands + bins, config.stem_width)
@@ -132,7 +135,7 @@ class Decoder(nn.Module):
             self.noise = nn.Parameter(noise)
         else:
             self.register_buffer("noise", noise)
-        self.envelope_mean = nn.Parameter(torch.full((stack * bands + config.pitch,), -9.0))
+        self.envelope_mean = nn.Parameter(torch.full((stack * bands + config.pitch,), USUAL_LOG_POWER))
         self.envelope_out = nn.Parameter(torch.zeros(config.dims, stack * bands + config.pitch))
         self.shape_out = nn.Parameter(torch.zeros(config.dims, stack * bins))
         self.frame_in = nn.Linear(config.dims + 1, config.frame_width)
@@ -178,7 +181,7 @@ class Decoder(nn.Module):
         x, frame_state = self.frame_units.step(x, state[1])
         envelope, strength, shape = self.linear(latents)
         x = rearrange(self.up(x), "b t (s c) -> b (t s) c", s=self.stack)
-        x = x + self.stem_in(torch.cat([(envelope + 9.0) * 0.5, shape, *sources], dim=-1))
+        x = x + self.stem_in(torch.cat([(envelope - USUAL_LOG_POWER) * 0.5, shape, *sources], dim=-1))
         x, stem_state = self.stem_units.step(x, state[2])
         level, correction, *gates = self.out(x).split(self.bins, dim=-1)
         flat = shape + correction
@@ -194,7 +197,7 @@ class Decoder(nn.Module):
         rows = latents @ self.envelope_out + self.envelope_mean
         shape = rearrange(latents @ self.shape_out, "b t (s c) -> b (t s) c", s=self.stack)
         if not self.linear_path:
-            rows, shape = torch.zeros_like(rows) - 9.0, torch.zeros_like(shape)
+            rows, shape = torch.zeros_like(rows) + USUAL_LOG_POWER, torch.zeros_like(shape)
         bands = self.stack * self.spreading.shape[0]
         envelope = rearrange(rows[..., :bands], "b t (s c) -> b (t s) c", s=self.stack)
         strength = rows[..., bands:] / STRENGTH_WEIGHT - 0.5
@@ -219,4 +222,4 @@ class Decoder(nn.Module):
 
 def detail_feature(detail: Tensor, like: Tensor) -> Tensor:
     """``[batch, time, 1]``: log2 of the base level count, centred on 9 levels."""
-    return ((detail - 3.17) * 0.5).to(like.dtype)[:, None, None].expand(-1, like.shape[1], 1)
+    return ((detail - DETAIL_CENTRE) * DETAIL_SCALE).to(like.dtype)[:, None, None].expand(-1, like.shape[1], 1)

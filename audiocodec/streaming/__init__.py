@@ -7,6 +7,6 @@ are what files use.
 
 from audiocodec.streaming.decoder import StreamDecoder
 from audiocodec.streaming.encoder import StreamEncoder
-from audiocodec.streaming.limits import FILE_PACKET_FRAMES, MAX_BLOCK_FRAMES
+from audiocodec.streaming.limits import FILE_BLOCK_FRAMES, FILE_PACKET_FRAMES, MAX_BLOCK_FRAMES
 
-__all__ = ["FILE_PACKET_FRAMES", "MAX_BLOCK_FRAMES", "StreamDecoder", "StreamEncoder"]
+__all__ = ["FILE_BLOCK_FRAMES", "FILE_PACKET_FRAMES", "MAX_BLOCK_FRAMES", "StreamDecoder", "StreamEncoder"]

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from audiocodec.audio import MAX_RATE, MIN_RATE
@@ -108,7 +107,7 @@ class StreamDecoder:
         assert self._codec is not None
         # Left and right are sum and difference: with one noise in both, one of them would lose what the other gains.
         apart = isinstance(self._rate, MidSide)
-        self._state: Any = self._codec.net.decoder.initial_state(len(self._rates), apart)
+        self._state: Any = self._codec.runtime.decoder_state(len(self._rates), apart)
         self._last: NDArray[Any] | None = None
 
     def _set_limit(self, total: int | None) -> None:
@@ -150,16 +149,15 @@ class StreamDecoder:
 
     def _decode(self, frames: NDArray[Any]) -> Samples:
         self._last = frames[-1:]
-        return self._concealer.resume(self._step(frames)).cpu().numpy()
+        return self._concealer.resume(self._step(frames))
 
-    def _step(self, frames: NDArray[Any]) -> torch.Tensor:
+    def _step(self, frames: NDArray[Any]) -> Samples:
         assert self._codec
-        coded = np.ascontiguousarray(frames[:, : len(self._rates)])
-        indices = torch.from_numpy(coded).to(self._codec.device, torch.int64).permute(1, 0, 2)
+        indices = frames[:, : len(self._rates)].transpose(1, 0, 2)
         wave, self._state = self._codec.decode_block(indices, self._rates, self._state)
         return self._channels(wave)
 
-    def _channels(self, wave: torch.Tensor) -> torch.Tensor:
+    def _channels(self, wave: Samples) -> Samples:
         """What the network gave, as the channels that are heard."""
         return self._rate.unfold(wave) if isinstance(self._rate, MidSide) else wave
 
@@ -170,7 +168,7 @@ class StreamDecoder:
         hop, channels = self.header.hop_samples, self.header.channels
         first = np.zeros((channels, hop), np.float32)
         if self._last is not None:
-            tail = self._concealer.end(self._channels(self._codec.net.decoder.tail(self._state))).cpu().numpy()
+            tail = self._concealer.end(self._channels(self._codec.runtime.tail(self._state)))
             first[:, : tail.shape[1]] = tail[:, :hop]
         self._reset()
         yield first
@@ -180,7 +178,7 @@ class StreamDecoder:
         assert self.header
         done = 0
         while done < frames and self._last is not None and not self._concealer.silent:
-            yield self._concealer.fade(self._step(self._last)).cpu().numpy()
+            yield self._concealer.fade(self._step(self._last))
             done += 1
         yield from _zeros(self.header.channels, self.header.hop_samples, frames - done)
 

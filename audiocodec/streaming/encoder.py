@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from audiocodec.audio import MAX_RATE, MIN_RATE
@@ -17,7 +16,8 @@ from audiocodec.stereo import MidSide
 from audiocodec.streaming.limits import MAX_BLOCK_FRAMES
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec, RateSetting
+    from audiocodec.codec import Codec
+    from audiocodec.rates import RateSetting
 
 Samples = NDArray[np.float32]
 
@@ -31,7 +31,7 @@ class StreamEncoder:
             (``stereo.split`` and ``stereo.choose_coupling`` find some).
         channels: each is coded by itself, unless ``rate`` couples them.
         mode: ``range`` (entropy coded, falls back to ``raw`` without tables) or ``raw``.
-        block_frames: frames computed at once; 1 for live use, ``codec.config.file_block_frames`` for files.
+        block_frames: frames computed at once; 1 for live use, ``limits.FILE_BLOCK_FRAMES`` for files.
         packet_frames: most frames a packet holds, a multiple of ``block_frames``; default: one block.
         source_rate: sample rate of the original, for the header.
         total_samples: length of the original per channel at ``source_rate``, where known beforehand.
@@ -73,7 +73,7 @@ class StreamEncoder:
             total_samples=total_samples,
             source_rate=source_rate or codec.sample_rate,
             pre_skip=codec.delay_samples,
-            pre_roll=codec.net.decoder_context_frames,
+            pre_roll=codec.facts.context_frames,
             side_levels=rate.side_levels if isinstance(rate, MidSide) else None,
         )
         self._packets = PacketEncoder(self.header, entropy)
@@ -81,7 +81,7 @@ class StreamEncoder:
         self._block = block_frames * codec.hop_samples
         self._pending = np.zeros((len(self._rates), 0), np.float32)  # channels as they are coded
         self._overlap_silent = True
-        self._state: Any = codec.net.encoder.initial_state(len(self._rates))
+        self._state: Any = codec.runtime.encoder_state(len(self._rates))
         self._coded: list[NDArray[np.int64]] = []
         self._silent_frames = 0
         self._next_frame = 0
@@ -150,14 +150,13 @@ class StreamEncoder:
         if silent and quiet_before:
             packets = self._emit_coded()
             # Silence is the state a stream begins in: both sides return to it, and nothing need be sent.
-            self._state = self.codec.net.encoder.initial_state(len(self._rates))
+            self._state = self.codec.runtime.encoder_state(len(self._rates))
             self._silent_frames += keep
             live = self.header.block_frames == 1 and self._silent_frames >= self._packet_frames
             return packets + (self._emit_silence() if live else [])
         packets = self._emit_silence()
-        tensor = torch.from_numpy(np.ascontiguousarray(wave)).to(self.codec.device)
-        indices, self._state = self.codec.encode_block(tensor, self._rates, self._state)
-        frames = indices.permute(1, 0, 2)[:keep].cpu().numpy()
+        indices, self._state = self.codec.encode_block(wave, self._rates, self._state)
+        frames = indices.transpose(1, 0, 2)[:keep]
         absent = self.channels - len(self._rates)
         self._coded.append(np.pad(frames, ((0, 0), (0, absent), (0, 0))))
         return packets + (self._emit_coded() if sum(map(len, self._coded)) >= self._packet_frames else [])

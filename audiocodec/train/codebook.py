@@ -21,9 +21,11 @@ from torch import Tensor
 
 from audiocodec.bottleneck import Pitched, vector_part
 from audiocodec.bottleneck.kmeans import kmeans
-from audiocodec.checkpoint import CONFIG, fingerprint, load_model, save_model
+from audiocodec.checkpoint import load_model, save_model
 from audiocodec.config import ModelConfig, parse
 from audiocodec.errors import DataError, ModelError, OutputError
+from audiocodec.export import add_graphs
+from audiocodec.modelfiles import CONFIG, fingerprint
 from audiocodec.nn.model import CodecNet
 from audiocodec.train.entropyfit import FitSettings
 from audiocodec.train.measure import EXCERPTS, Recording, Tell, draw_recordings, measure_excerpts, split_excerpts
@@ -90,7 +92,9 @@ def compile_codebooks(
 
     def finish(made: Path) -> dict[str, Any]:
         save_model(made, net, config, half=half)
-        return measure_excerpts(made, held[: EXCERPTS // 10], excerpts, fit, tell, most=EXCERPTS)
+        rates = measure_excerpts(made, held[: EXCERPTS // 10], excerpts, fit, tell, most=EXCERPTS)
+        add_graphs(made)
+        return rates
 
     rates = _put(target, finish)
     return Compiled(target, fingerprint(target), rates)

@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 
 from audiocodec.bitstream.entropy import DeepLayer, EntropyModel
+from audiocodec.bitstream.history import Ints
 from audiocodec.bitstream.rangecoder import TOTAL
-from audiocodec.bitstream.symbolcoder import DEEP_SHIFT, OUTPUT_SHIFT, Ints
+from audiocodec.bitstream.symbolcoder import DEEP_SHIFT, OUTPUT_SHIFT
 from audiocodec.errors import DataError
 from audiocodec.train.entropydata import KINDS, SCALE, SettingFrames, checked, choose_relative, setting_frames
 from audiocodec.train.entropynet import UNITS, EntropyNet, grid_density

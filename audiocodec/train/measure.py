@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from audiocodec.bitstream.entropy import MAX_LEVELS
-from audiocodec.checkpoint import RATES, TABLES, read_config, write_atomically
-from audiocodec.codec import Codec, RateSetting, load
+from audiocodec.codec import Codec, load
 from audiocodec.errors import DataError
+from audiocodec.modelfiles import RATES, TABLES, read_config, write_atomically
+from audiocodec.rates import RateSetting
 from audiocodec.train.entropyfit import FitSettings, fit_entropy_model
 from audiocodec.train.shards import Corpus
 
@@ -103,8 +103,7 @@ def encode_all(codec: Codec, excerpts: Sequence[Recording], rate: RateSetting) -
     """Tokens of excerpts of equal length, ``[frames, groups]`` each."""
     out: list[NDArray[np.int64]] = []
     for start in range(0, len(excerpts), _BATCH_ROWS):
-        batch = torch.from_numpy(np.stack(excerpts[start : start + _BATCH_ROWS]))
-        out += list(codec.encode(batch, rate).indices.cpu().numpy())
+        out += list(codec.encode(np.stack(excerpts[start : start + _BATCH_ROWS]), rate).indices)
     return out
 
 

@@ -16,9 +16,12 @@ from typing import Annotated, Any
 import typer
 
 from audiocodec.bottleneck import vector_part
-from audiocodec.checkpoint import RATES, TABLES, fingerprint, load_model, read_config, save_model, write_atomically
+from audiocodec.checkpoint import load_model, save_model
 from audiocodec.config import ModelConfig, VpConfig, parse
 from audiocodec.errors import AudiocodecError, ConfigError
+from audiocodec.export import add_graphs
+from audiocodec.facts import GRAPHS, RUNTIME
+from audiocodec.modelfiles import RATES, TABLES, fingerprint, read_config, write_atomically
 from audiocodec.train.codebook import compile_codebooks
 from audiocodec.train.entropyfit import FitSettings
 from audiocodec.train.measure import draw_recordings, measure_rates
@@ -59,6 +62,7 @@ def ship(
         save_model(target, net, config, half=True)
         corpus = Corpus.open([data], rate=config.sample_rate, cache=cache)
         rates = measure_rates(target, draw_recordings(corpus, minutes * 60), fit, _tell)
+        add_graphs(target)
     for levels, row in rates.items():
         kbps = {name: value / 1000 for name, value in row.items()}
         print(
@@ -92,7 +96,7 @@ def _with_codebooks(
             source, new, sizes, [data], minutes=minutes, cache=cache, fit=fit, half=True, tell=_tell
         )
         target.mkdir(exist_ok=True)
-        for stale in (TABLES, RATES):  # there may be none to take their places
+        for stale in (TABLES, RATES, RUNTIME, *GRAPHS):  # there may be none to take their places
             (target / stale).unlink(missing_ok=True)
         for file in new.iterdir():
             os.replace(file, target / file.name)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiocodec.checkpoint import write_atomically
 from audiocodec.errors import DataError, OutputError
+from audiocodec.modelfiles import write_atomically
 
 DOMAINS = {"in": "in-domain", "out": "out-of-domain"}
 # Lines of training averages kept of a log; notes and validations are all kept.

@@ -19,8 +19,8 @@ import typer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the folder is a package of its own, not installed
 
-from audiocodec.checkpoint import write_atomically
 from audiocodec.errors import AudiocodecError, DataError, OutputError
+from audiocodec.modelfiles import write_atomically
 from paper.jobs import Job, Scale, all_jobs, load_methods, load_scale, pending
 from paper.measure import Bench, StoppedError, open_bench, run_job
 from paper.plot import plot

@@ -1,0 +1,93 @@
+"""The graphs of a model folder, and what a runtime must know beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from audiocodec.checkpoint import check_complete, load_model
+from audiocodec.cost import count_parameters, macs_per_second
+from audiocodec.errors import OutputError, UsageError
+from audiocodec.export.bottleneck import build_dequantiser, build_quantiser
+from audiocodec.export.decoder import STATE as DECODER_STATE
+from audiocodec.export.decoder import build_decoder
+from audiocodec.export.encoder import STATE as ENCODER_STATE
+from audiocodec.export.encoder import build_encoder
+from audiocodec.export.graph import Graph, Weights
+from audiocodec.export.state import names
+from audiocodec.facts import DECODER, DEQUANTISER, ENCODER, GRAPHS, QUANTISER, RUNTIME, ExportedFacts, ModelFacts
+from audiocodec.modelfiles import WEIGHTS, write_atomically
+from audiocodec.nn.model import CodecNet
+
+
+def export_model(folder: Path, out: Path | None = None, force: bool = False) -> list[Path]:
+    """Write a model's graphs and ``runtime.json``; returns the files.
+
+    Without ``out`` into the model's folder, over the weights that lie there, where this package then uses them; with
+    it, into that folder with weights of their own in float32, for other programs.
+
+    Raises:
+        ModelError: the model is damaged, or has no codebooks yet.
+        UsageError: its bottleneck has no ONNX form.
+        OutputError: a file is there already, and ``force`` is not given; or ``out`` cannot be made.
+    """
+    net, files = load_model(folder)
+    check_complete(net, folder)
+    target = folder if out is None else out
+    paths = [target / name for name in (*GRAPHS, RUNTIME)]
+    if taken := [path for path in paths if path.exists() and out is not None and not force]:
+        raise OutputError(f"{taken[0]} exists; pass --force to overwrite it")
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {target}: {error.strerror or error}") from None
+    weights = Weights(folder / WEIGHTS)
+    made = {
+        name: _model(name, weights, out is not None, build, files.network) for name, build in _builders(net).items()
+    }
+    exported = ExportedFacts(
+        network=files.network,
+        facts=ModelFacts.of(net),
+        fill=_fill(net),
+        parameters=count_parameters(net),
+        macs_per_second=macs_per_second(net),
+    )
+    for name, data in made.items():
+        write_atomically(target / name, data)
+    write_atomically(target / RUNTIME, exported.to_json().encode())  # last: without it the graphs count for nothing
+    return paths
+
+
+def _builders(net: CodecNet) -> dict[str, Callable[[Graph], None]]:
+    dims, tokens = net.config.dims, net.config.tokens
+    if net.config.stem not in ("mdct", "learnt"):
+        raise UsageError(f"a stem of kind {net.config.stem!r} has no ONNX form")
+    return {
+        ENCODER: lambda g: build_encoder(g, net.encoder),
+        DECODER: lambda g: build_decoder(g, net.decoder),
+        QUANTISER: lambda g: build_quantiser(g, net.bottleneck, dims, tokens),
+        DEQUANTISER: lambda g: build_dequantiser(g, net.bottleneck, dims, tokens),
+    }
+
+
+def _model(name: str, weights: Weights, embed: bool, build: Callable[[Graph], None], network: str) -> bytes:
+    g = Graph(Path(name).stem, weights, embed)
+    build(g)
+    data: bytes = g.model({"network": network}).SerializeToString()
+    return data
+
+
+def _fill(net: CodecNet) -> dict[str, float]:
+    """Values other than 0 that states begin with."""
+    parts = {ENCODER_STATE: net.encoder.initial_state(1), DECODER_STATE: net.decoder.initial_state(1)}
+    found: dict[str, float] = {}
+    for part_names, initial in parts.items():
+        for name, tensor in zip(names(part_names, initial), (t for part in initial for t in part), strict=True):
+            values = np.unique(tensor.numpy())
+            assert tensor.numel() == 0 or len(values) == 1, f"{name} does not begin with one value"
+            if len(values) and values[0] != 0:
+                found[name] = float(torch.tensor(values[0]))
+    return found

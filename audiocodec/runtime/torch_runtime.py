@@ -1,0 +1,70 @@
+"""The network by torch: what training has, on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from audiocodec.facts import ModelFacts
+from audiocodec.runtime.base import Indices, Samples
+from audiocodec.threads import one_thread
+
+if TYPE_CHECKING:
+    from audiocodec.nn.model import CodecNet
+    from audiocodec.rates import RateSetting
+
+
+class TorchRuntime:
+    """One network, wherever it lies."""
+
+    name = "torch"
+
+    def __init__(self, net: CodecNet) -> None:
+        self.net = net.eval()
+        self.facts = ModelFacts.of(net)
+
+    @property
+    def device(self) -> str:
+        """Where the network is."""
+        return str(next(self.net.parameters()).device)
+
+    def encoder_state(self, batch: int) -> Any:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return self.net.encoder.initial_state(batch)
+
+    @torch.inference_mode()
+    def encode(self, wave: Samples, rates: Sequence[RateSetting], state: Any) -> tuple[Indices, Any]:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        detail, levels = self._conditioning(rates)
+        with one_thread():
+            latents, state = self.net.encoder.step(self._tensor(wave), detail, state)
+            return self.net.bottleneck.indices(latents, levels).cpu().numpy(), state
+
+    def decoder_state(self, batch: int, apart: bool = False) -> Any:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return self.net.decoder.initial_state(batch, apart)
+
+    @torch.inference_mode()
+    def decode(self, indices: Indices, rates: Sequence[RateSetting], state: Any) -> tuple[Samples, Any]:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        detail, levels = self._conditioning(rates)
+        with one_thread():
+            latents = self.net.bottleneck.from_indices(self._tensor(indices), levels)
+            wave, state = self.net.decoder.step(latents, detail, state)
+        return wave.cpu().numpy(), state
+
+    def tail(self, state: Any) -> Samples:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        held: Samples = self.net.decoder.tail(state).cpu().numpy()
+        return held
+
+    def _tensor(self, array: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+
+    def _conditioning(self, rates: Sequence[RateSetting]) -> tuple[Tensor, Tensor]:
+        base = torch.tensor([float(rate.base_levels) for rate in rates], device=self.device)
+        return torch.log2(base), torch.tensor([rate.levels for rate in rates], device=self.device)
