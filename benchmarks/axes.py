@@ -81,7 +81,7 @@ def _cost(step: common.Step, repeat: int) -> float:
 
 def by_block(codec: Codec, speech: np.ndarray, blocks: Sequence[int], frames: int, repeat: int) -> Axis:
     """One call of the network there and back, of so many frames."""
-    axis = Axis("block length", "frames a call", "starting every operator of the network, however few frames it is for")
+    axis = Axis("block length", "frames a call", "starting every operator and reading every weight")
     calls = {size: max(1, frames // size) for size in blocks}
     costs = _in_turns({size: _network_step(codec, speech[None], size, calls[size]) for size in blocks}, repeat)
     per_call = {size: costs[size] / calls[size] for size in blocks}
@@ -90,7 +90,7 @@ def by_block(codec: Codec, speech: np.ndarray, blocks: Sequence[int], frames: in
 
 def by_batch(codec: Codec, speech: np.ndarray, rows: Sequence[int], calls: int, repeat: int) -> Axis:
     """One call of the network there and back, of so many rows of a file's block."""
-    axis = Axis("batch size", "rows a call", "starting every operator of the network, however few rows it is for")
+    axis = Axis("batch size", "rows a call", "starting every operator and reading every weight")
     block = FILE_BLOCK_FRAMES
     steps = {}
     for count in rows:
@@ -110,7 +110,7 @@ def by_width(
     """
     from audiocodec.codec import load
 
-    what = "what does not widen: lapped transform, pitch search, starting every operator"
+    what = "what does not widen: lapped transform, pitch search, starting torch's operators"
     axis = Axis("model width", "M multiply-accumulates a second of audio", what)
     networks: dict[str, Any] = {f"{factor:g}": _widened(codec, factor) for factor in factors}
     sizes = {name: sum(common.costs_of(network).values()) / 1e6 for name, network in networks.items()}

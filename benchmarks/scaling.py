@@ -61,23 +61,23 @@ QUICK = Plan(
 def explain(axis: Axis, found: Growth, floor: float | None) -> list[str]:
     """What a fit says, in sentences; ``floor``: the rate of the largest size over that of matrix products."""
     uneven = "" if found.even else ", where it still bends"
-    said = [f"grows with exponent {found.exponent:.2f} from {found.straight_from:g} {axis.unit} on{uneven}"]
+    said = [f"grows with exponent {found.exponent:.2f} from {found.straight_from:.4g} {axis.unit} on{uneven}"]
+    fixed = f"{1000 * found.fixed:.3g} ms are fixed ({axis.fixed_is})"
     if found.knee is None:
-        said.append(f"no knee: what does not grow ({axis.fixed_is}) is less than the smallest size costs")
+        said.append(f"no knee: {fixed}, less than the smallest size costs")
     elif found.knee >= axis.sizes[-1]:
-        said.append(f"no knee up to {axis.sizes[-1]:g}: the cost is {axis.fixed_is}")
+        said.append(f"no knee up to {axis.sizes[-1]:.4g}: {fixed}, and little else")
     else:
-        said.append(
-            f"knee at {found.knee:.3g} {axis.unit}: {1000 * found.fixed:.3g} ms are fixed ({axis.fixed_is}), "
-            f"as much as {found.knee:.3g} of {1000 * found.per_unit:.3g} ms each"
-        )
+        each = f"{1000 * found.per_unit:.3g} ms each"
+        said.append(f"knee at {found.knee:.3g} {axis.unit}: {fixed}, as much as {found.knee:.3g} of {each}")
     if found.bends_up:
         said.append(
-            f"a unit is cheapest at {found.cheapest:g} and {100 * (found.rise - 1):.0f} % dearer at "
-            f"{axis.sizes[-1]:g}: probably because what is computed at once outgrows a core's cache"
+            f"a unit is cheapest at {found.cheapest:.4g} and {100 * (found.rise - 1):.0f} % dearer at "
+            f"{axis.sizes[-1]:.4g}: what is computed at once outgrows a core's cache, and operators that copy or work "
+            "element by element then wait for memory"
         )
     if floor is not None:
-        said.append(f"at {axis.sizes[-1]:g}, the arithmetic runs at {100 * floor:.0f} % of the matrix product's rate")
+        said.append(f"at {axis.sizes[-1]:.4g}, the arithmetic runs at {100 * floor:.0f} % of the matrix product's rate")
     return said
 
 
@@ -85,15 +85,21 @@ def explain_streams(runs: Sequence[Run], processes: int) -> list[str]:
     """What the runs of live streams say."""
     best, highest = most(runs), max(one.streams for one in runs)
     said = [f"{best} streams keep up on {processes} cores (at most {100 * LATE:g} % of deadlines missed)"]
+    each = [one.busy_s / one.streams for one in runs]
+    if each[0] > 1.2 * min(each):
+        said.append(
+            f"a frame costs {100 * (each[0] / min(each) - 1):.0f} % more where streams are few: between two frames other "
+            "programs, or sleep, take the caches"
+        )
     if best == highest:
         return [*said, "more were not tried"]
-    reached = next(one for one in runs if one.streams == best) if best else runs[0]
+    reached = next((one for one in runs if one.streams == best), runs[0])
     cause = (
-        "the processors are full: a stream costs the same however many there are"
+        "the processors are full, for a frame costs the same however many streams there are"
         if reached.busy_share > 0.7
-        else "frames are late before the processors are full: a frame's time varies (other work, collecting garbage)"
+        else "frames wait for processors that other programs hold (the load is in the JSON)"
     )
-    return [*said, f"its cores are busy {100 * reached.busy_share:.0f} % of the time then; {cause}"]
+    return [*said, f"their frames keep the cores busy for {100 * reached.busy_share:.0f} % of the time; {cause}"]
 
 
 def measure(codec: Codec, options: argparse.Namespace, plan: Plan) -> tuple[list[Axis], list[Run]]:
@@ -125,7 +131,7 @@ def report(axis: Axis, found: Growth, peak: float, macs: float | None) -> dict[s
     """Print an axis, and what belongs into the JSON."""
     print(f"by {axis.name}:")
     for size, cost, speed in zip(axis.sizes, axis.costs, axis.throughput, strict=True):
-        print(f"  {size:>8g} {axis.unit:<40} {1000 * cost:10.2f} ms  {speed:7.1f} x real time")
+        print(f"  {size:>8.4g} {axis.unit:<40} {1000 * cost:10.2f} ms  {speed:7.1f} x real time")
     for name, (size, cost) in axis.extra.items():
         print(f"  {size:>8.0f} {name:<40} {1000 * cost:10.2f} ms  {1 / cost:7.1f} x real time")
     each = axis.sizes[-1] * 1e6 if axis.name == "model width" else (macs or 0.0)
