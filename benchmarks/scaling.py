@@ -87,10 +87,8 @@ def explain_streams(runs: Sequence[Run], processes: int) -> list[str]:
     said = [f"{best} streams keep up on {processes} cores (at most {100 * LATE:g} % of deadlines missed)"]
     each = [one.busy_s / one.streams for one in runs]
     if each[0] > 1.2 * min(each):
-        said.append(
-            f"a frame costs {100 * (each[0] / min(each) - 1):.0f} % more where streams are few: between two frames other "
-            "programs, or sleep, take the caches"
-        )
+        more = f"{100 * (each[0] / min(each) - 1):.0f} % more where streams are few"
+        said.append(f"a frame costs {more}: between two frames other programs, or sleep, take the caches")
     if best == highest:
         return [*said, "more were not tried"]
     reached = next((one for one in runs if one.streams == best), runs[0])
