@@ -20,7 +20,8 @@ text { font: 11px sans-serif; fill: #333 } .title { font-weight: bold; font-size
 
 @dataclass(frozen=True)
 class Chart:
-    """``points``: x and y, above 0, joined by a line; ``others``: named points beside it; ``knee``: an x to mark."""
+    """``points``: x and y, above 0, joined by a line; ``others``: points beside it, numbered, their names below left;
+    ``knee``: an x to mark."""
 
     title: str
     x_label: str
@@ -67,8 +68,9 @@ def _chart(chart: Chart) -> str:
         parts.append(f'<text x="{x(chart.knee) + 4}" y="{TOP + 12}">{chart.knee:.3g}</text>')
     parts.append(f'<path class="line" d="M{" L".join(f"{x(a)} {y(b)}" for a, b in chart.points)}"/>')
     parts += [f'<circle class="point" cx="{x(a)}" cy="{y(b)}" r="3"/>' for a, b in chart.points]
-    for name, (a, b) in chart.others.items():
-        parts.append(f'<circle class="other" cx="{x(a)}" cy="{y(b)}" r="3"><title>{escape(name)}</title></circle>')
-        anchor, shift = ("end", -6) if x(a) > middle else ("start", 6)
-        parts.append(f'<text x="{x(a) + shift}" y="{y(b) - 5}" text-anchor="{anchor}">{escape(name)}</text>')
+    for number, (name, (a, b)) in enumerate(chart.others.items(), 1):
+        parts.append(f'<circle class="other" cx="{x(a)}" cy="{y(b)}" r="3"/>')
+        parts.append(f'<text x="{x(a) + 5}" y="{y(b) + (4 if number % 2 else -4)}">{number}</text>')
+        line = HEIGHT - BOTTOM - 8 - 13 * (len(chart.others) - number)  # a legend, for names would cover each other
+        parts.append(f'<text x="{LEFT + 6}" y="{line}">{number} {escape(name)}</text>')
     return "".join(parts)

@@ -23,6 +23,8 @@ from typing import Any
 import common
 import torch
 from stopwatches import Stopwatches
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from audiocodec.train.feed import prefetched
 from audiocodec.train.journal import NoJournal
@@ -99,13 +101,27 @@ def _settle(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+class _Counted(TorchDispatchMode):
+    """Counts the arithmetic of what runs within. torch's own counter follows modules as well, and cannot do so where
+    gradients are taken within a step, as an adversarial objective does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        formula = flop_registry.get(function.overloadpacket)
+        if formula is not None:
+            self.operations += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
 def macs_of_step(trainer: Trainer, batch: Any) -> float:
     """Multiply-accumulates of matrix products and convolutions in one step, both ways."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
+    with _Counted() as counted:
         trainer.train_step(batch)
-    return counter.get_total_flops() / 2
+    return counted.operations / 2
 
 
 def measure(recipe: Recipe, options: argparse.Namespace, out: Path) -> dict[str, Any]:
