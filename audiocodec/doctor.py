@@ -106,7 +106,7 @@ def examine() -> Diagnosis:
         platform=f"{platform.system()} {platform.machine()}",
         packages=checks,
         formats=_formats() if "soundfile" in usable else {},
-        device=_device() if "torch" in usable else "unknown: torch does not import",
+        device=_device() if "torch" in usable else "CPU",
         entropy_coder=_entropy_coder() if "numpy" in usable else "unknown: numpy does not import",
         models=models,
         models_problem=problem,

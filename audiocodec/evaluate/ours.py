@@ -42,13 +42,14 @@ class Vpc:
         return f"{self.rate.base_levels} levels"
 
     def identity(self) -> dict[str, str]:
-        """Version, fingerprint of config, weights and tables, and the level counts."""
+        """Version, fingerprint of config, weights and tables, the level counts, and what runs the network."""
         from audiocodec import __version__
 
         return {
             "audiocodec": __version__,
             "fingerprint": self.model.fingerprint.hex(),
             "levels": ",".join(map(str, self.rate.levels)),
+            "runtime": self.model.runtime.name,
         }
 
     def run(self, source: Path, folder: Path) -> Coded:
