@@ -17,9 +17,9 @@ class Growth:
     """Of costs at some sizes.
 
     ``exponent``: the slope in log-log of the sizes from ``straight_from`` on; ``even``: whether they lie on a line.
-    ``fixed`` and ``per_unit``: the best ``cost = fixed + per_unit * size``. ``knee``: the size at which both are equal,
-    None if that lies below all sizes. ``cheapest``: the size at which a unit costs least, and ``rise``: how many times
-    as much it costs at the largest.
+    ``fixed`` and ``per_unit``: the best ``cost = fixed + per_unit * size`` of sizes up to those at which a unit gets
+    dearer again. ``knee``: the size at which both are equal, None if that lies below all sizes. ``cheapest``: the size
+    at which a unit costs least, and ``rise``: how many times as much it costs at the largest.
     """
 
     exponent: float
@@ -43,9 +43,10 @@ def growth(sizes: Sequence[float], costs: Sequence[float]) -> Growth:
     if len(x) < 3 or len(x) != len(y) or (np.diff(x) <= 0).any() or x[0] <= 0 or (y <= 0).any():
         raise ValueError("three or more costs above 0 are needed, at rising sizes above 0")
     exponent, first, off = straight_part(x, y)
-    fixed, per_unit = fixed_and_per_unit(x, y)
-    knee = fixed / per_unit if per_unit > 0 else float(x[-1])
     unit = y / x
+    level = 1 + int(np.flatnonzero(unit <= _RISE * unit.min())[-1])  # beyond it something else makes units dearer
+    fixed, per_unit = fixed_and_per_unit(x[:level], y[:level]) if level > 1 else (0.0, float(unit[0]))
+    knee = fixed / per_unit if per_unit > 0 else float(x[-1])
     return Growth(
         exponent,
         float(x[first]),

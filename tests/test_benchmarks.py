@@ -54,11 +54,12 @@ def test_proportional_costs_have_no_knee_and_constant_ones_no_end_of_it(bench):
 
 
 def test_a_unit_that_gets_dearer_is_told(bench):
-    costs = [1.0 * size * (1.5 if size > 32 else 1.0) for size in SIZES]
+    costs = [(1.0 * size + 2.0) * (1.5 if size > 32 else 1.0) for size in SIZES]
     found = bench("fit").growth(SIZES, costs)
     assert found.bends_up
-    assert found.cheapest <= 32
-    assert found.rise == pytest.approx(1.5)
+    assert found.cheapest == 32
+    assert found.rise == pytest.approx(1.5, rel=0.1)
+    assert found.knee == pytest.approx(2)  # of the sizes before that
 
 
 @pytest.mark.parametrize(("sizes", "costs"), [([1, 2], [1, 2]), ([1, 1, 2], [1, 1, 1]), ([1, 2, 3], [1, 0, 1])])
