@@ -1,4 +1,4 @@
-"""What the benchmarks share: the speech that they run on, the machine that they ran on, their JSON output."""
+"""What the benchmarks share: their speech, contestants that take turns, the machine, the JSON output."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import argparse
 import json
 import os
 import platform
-from importlib.metadata import version
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +21,11 @@ import soxr
 from audiocodec.evaluate.environment import processor_name
 from audiocodec.evaluate.recordings import list_audio, read_mono
 
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec
+
 REPOSITORY = Path(__file__).resolve().parent.parent
+Step = Callable[[], object]
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -33,6 +40,46 @@ def add_audio_option(made: argparse.ArgumentParser) -> None:
     made.add_argument(
         "--audio", type=Path, default=REPOSITORY / "samples", help="speech to loop: a file, or a folder of files"
     )
+
+
+def add_runtime_option(made: argparse.ArgumentParser) -> None:
+    """The option ``--runtime``."""
+    made.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto", help="what runs the network")
+
+
+def load_codec(options: argparse.Namespace) -> Codec:
+    """The codec of ``--model``, run by ``--runtime``."""
+    from audiocodec.codec import load
+
+    return load(options.model, runtime=options.runtime)
+
+
+def costs_of(codec: Codec) -> dict[str, float]:
+    """Multiply-accumulates a second of audio, of encoder and decoder, counted by torch."""
+    from audiocodec.cost import macs_per_second
+
+    return macs_per_second(codec.net)
+
+
+def take_turns(contestants: dict[str, Step], repeat: int) -> dict[str, dict[str, list[float]]]:
+    """CPU and wall seconds of each contestant in ``repeat`` rounds; a round before them warms caches and allocators.
+
+    In turns, so that a change in the machine's load or clock meets all of them.
+    """
+    times: dict[str, dict[str, list[float]]] = {name: {"cpu": [], "wall": []} for name in contestants}
+    for turn in range(repeat + 1):
+        for name, step in contestants.items():
+            wall, cpu = time.perf_counter(), time.process_time()
+            step()
+            if turn > 0:
+                times[name]["cpu"].append(time.process_time() - cpu)
+                times[name]["wall"].append(time.perf_counter() - wall)
+    return times
+
+
+def medians(times: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """The median of every list of :func:`take_turns`."""
+    return {name: {clock: statistics.median(values) for clock, values in row.items()} for name, row in times.items()}
 
 
 def looped_speech(source: Path, sample_rate: int, seconds: float) -> npt.NDArray[np.float32]:
@@ -63,8 +110,15 @@ def machine() -> dict[str, Any]:
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "torch": version("torch"),
+        **{package: _version(package) for package in ("audiocodec", "numpy", "onnxruntime", "torch")},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def finish(result: dict[str, Any], target: Path | None) -> None:
