@@ -47,6 +47,12 @@ def add_runtime_option(made: argparse.ArgumentParser) -> None:
     made.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto", help="what runs the network")
 
 
+def one_core() -> None:
+    """Confine this process to a core: reading, network and writing then share one thread, as on one they would."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+
+
 def load_codec(options: argparse.Namespace) -> Codec:
     """The codec of ``--model``, run by ``--runtime``."""
     from audiocodec.codec import load

@@ -75,7 +75,7 @@ def _watched(watches: Stopwatches, codec: Codec) -> list[contextlib.AbstractCont
     from audiocodec.bitstream import EntropyModel, FileWriter, PacketEncoder
     from audiocodec.bitstream.payload import PayloadCoder
     from audiocodec.bitstream.scanner import PacketScanner
-    from audiocodec.transcode import _Bytes
+    from audiocodec.incoming import CountedBytes
 
     managers = [
         watches.patched(owner, name, label)
@@ -93,6 +93,6 @@ def _watched(watches: Stopwatches, codec: Codec) -> list[contextlib.AbstractCont
             (AudioWriter, "write", "packets and writing"),
         )
     ]
-    iterators = ((AudioReader, "reading"), (_Bytes, "reading"))
+    iterators = ((AudioReader, "reading"), (CountedBytes, "reading"))
     managers += [watches.patched_iterator(owner, "__iter__", label) for owner, label in iterators]
     return [*managers, watches.patched_iterator(PacketScanner, "items", "packets and writing")]

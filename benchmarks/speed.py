@@ -157,6 +157,7 @@ def main() -> int:
     made.add_argument("--repeat", type=int, default=5)
     made.add_argument("--lyra", type=Path, default=contestants.LYRA_FOLDER, help="folder with Lyra's three networks")
     options = made.parse_args()
+    common.one_core()
     with tempfile.TemporaryDirectory(prefix="audiocodec-speed-") as name:
         result = measure(options, Path(name))
     report(result)
