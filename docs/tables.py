@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import tables_speed
+
 from audiocodec.evaluate.report.table import markdown
 from audiocodec.evaluate.results import Results, Row, read_results
 
@@ -97,6 +99,14 @@ TABLES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
         lambda: (RESULTS / "codebooks" / "table.md").read_text(encoding="utf-8"),
         ("pretrained/speech-16k-vp/CARD.md",),
     ),
+    "speed": (tables_speed.speed, ("docs/speed.md", "README.md")),
+    "where": (tables_speed.where, ("docs/speed.md",)),
+    "live": (tables_speed.live, ("docs/speed.md",)),
+    "start": (tables_speed.start, ("docs/speed.md",)),
+    "scaling": (tables_speed.scaling, ("docs/speed.md",)),
+    "training": (tables_speed.training, ("docs/speed.md",)),
+    "kernels": (tables_speed.kernels, ("docs/speed.md",)),
+    "before-after": (tables_speed.before_after, ("docs/speed.md",)),
     "speech-16k-sources": (lambda: sources("speech-16k"), ("pretrained/speech-16k/CARD.md",)),
 }
 
