@@ -58,12 +58,13 @@ class PayloadCoder:
             self._coders[: len(needed)] = [model.for_levels(part.levels) for part in needed]
         self.entropy_coded = None not in self._coders[: len(needed)]
         """Whether there are tables for all that the stream codes."""
-        self._limits = np.array([part.levels for part in parts for _ in range(part.first, part.end)], np.int64)
+        self._limits = np.array([part.levels for part in parts for _ in range(part.first, part.end)], np.uint64)
 
     def check(self, indices: npt.NDArray[np.integer[Any]]) -> Ints:
         """``indices [frames, channels, groups]`` as int64. Raises ValueError for another shape or one beyond levels."""
-        whole: Ints = np.asarray(indices).astype(np.int64)
-        if whole.ndim != 3 or whole.shape[1:] != self._limits.shape or ((whole < 0) | (whole >= self._limits)).any():
+        whole: Ints = np.asarray(indices).astype(np.int64, copy=False)
+        # Without their signs, what is negative is beyond all levels.
+        if whole.ndim != 3 or whole.shape[1:] != self._limits.shape or (whole.view(np.uint64) >= self._limits).any():
             channels, groups = self._limits.shape
             raise ValueError(f"indices of shape {whole.shape} must be [frames, {channels}, {groups}] within levels")
         return whole
@@ -87,7 +88,8 @@ class PayloadCoder:
 
     def ranged(self, indices: Ints) -> bytes:
         """The entropy coded payload of ``indices [frames, channels or 1, groups]``."""
-        return encode_intervals(np.concatenate(self._intervals(indices)))
+        intervals = self._intervals(indices)
+        return encode_intervals(intervals[0] if len(intervals) == 1 else np.concatenate(intervals))
 
     def decode_range(self, payload: bytes, frames: int, channels: int) -> Ints:
         """Undo :meth:`ranged`. Raises BitstreamError when the bytes are no code."""
