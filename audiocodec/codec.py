@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec import models
-from audiocodec.errors import AudioError, ModelError, UsageError
+from audiocodec.audio.samples import float_samples
+from audiocodec.errors import ModelError, UsageError
 from audiocodec.facts import ModelFacts
 from audiocodec.modelfiles import TABLES, ModelFiles, read_files
 from audiocodec.rates import RateSetting
@@ -185,20 +186,24 @@ class Codec:
         ``frames_for(length)`` mean nothing.
 
         Raises:
-            AudioError: NaN or infinity within the lengths.
+            AudioError: NaN, infinity or an amplitude that only unscaled integers have, within the lengths.
+            UsageError: lengths of another shape.
         """
         rate = rate or self.choose_rate()
         wave = np.atleast_2d(_array(waveform)).astype(np.float32)
         batch, samples = wave.shape
         sizes = np.full(batch, samples) if lengths is None else _array(lengths).astype(np.int64)
+        if sizes.shape != (batch,):
+            raise UsageError(f"lengths have shape {sizes.shape}; expected [{batch}], one for each row")
         wave[np.arange(samples) >= sizes[:, None]] = 0.0
-        if not np.isfinite(wave).all():
-            raise AudioError("the waveform holds NaN or infinity; clean it first")
+        float_samples(wave)
         frames, block = self.frames_for(samples), FILE_BLOCK_FRAMES
         step = block * self.hop_samples
         padded = np.pad(wave, ((0, 0), (0, -(-frames // block) * step - samples)))
         state, parts = self.runtime.encoder_state(batch), [np.zeros((batch, 0, self.facts.tokens), np.int64)]
-        for start in range(0, padded.shape[1], step):
+        if not batch:
+            parts = [np.zeros((0, frames, self.facts.tokens), np.int64)]
+        for start in range(0, padded.shape[1] if batch else 0, step):
             indices, state = self.encode_block(padded[:, start : start + step], rate, state)
             parts.append(indices)
         indices = np.concatenate(parts, axis=1)[:, :frames]
@@ -214,7 +219,7 @@ class Codec:
         samples = int(lengths.max()) if len(lengths) else 0
         frames = self.frames_for(samples)
         self._check_indices(indices, tokens.rate, frames)
-        block = FILE_BLOCK_FRAMES
+        indices, block = indices[:, :frames], FILE_BLOCK_FRAMES
         padded = np.pad(indices, ((0, 0), (0, -indices.shape[1] % block), (0, 0)))
         state = self.runtime.decoder_state(len(indices))
         parts = [np.zeros((len(indices), 0), np.float32)]
@@ -309,7 +314,10 @@ def _each(rate: Rates, rows: int) -> Sequence[RateSetting]:
 
 def _array(values: Any) -> NDArray[Any]:
     """An array, or a tensor of any device as one."""
-    return np.asarray(values if isinstance(values, np.ndarray) or not hasattr(values, "cpu") else values.cpu())
+    if not isinstance(values, np.ndarray) and hasattr(values, "detach"):
+        values = values.detach().cpu()
+        values = (values.float() if values.is_floating_point() else values).numpy()  # NumPy knows no bfloat16
+    return np.asarray(values)
 
 
 def _like(given: Any, array: NDArray[Any]) -> Any:

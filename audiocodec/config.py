@@ -216,7 +216,7 @@ class ModelConfig(Strict):
     level_offset: tuple[float, ...] = Field((), description="added to scale times base; empty: zeros")
     level_settings: tuple[int, ...] = Field((3, 5, 7, 9, 13, 17, 25, 33), description="base level counts on offer")
     max_levels: int = Field(64, ge=2, le=65535)
-    file_block_frames: int = Field(16, ge=1, le=255, description="of the first version; files now choose their own")
+    file_block_frames: int = Field(16, ge=1, le=255, description="ignored; of the first version")
     bottleneck: BottleneckConfig = FspConfig()
 
     @property

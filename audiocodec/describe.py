@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from audiocodec.errors import AudioError, BitstreamError, ModelError
 from audiocodec.facts import GRAPHS, RUNTIME, ExportedFacts
-from audiocodec.modelfiles import CONFIG, RATES, TABLES, WEIGHTS
+from audiocodec.modelfiles import CONFIG, RATES, TABLES, WEIGHTS, stored_config
 
 if TYPE_CHECKING:
     from audiocodec.bitstream import StreamHeader
@@ -88,8 +88,9 @@ def describe_model(name_or_path: str) -> Facts:
 
 def _costs(codec: Codec, folder: Path) -> tuple[dict[str, int], dict[str, float]]:
     """Parameters and multiply-accumulates a second: as the export noted them, else counted now, which needs torch."""
-    exported = ExportedFacts.read(folder)
-    if exported is not None and codec.runtime.name == "onnx":
+    if codec.runtime.name == "onnx":
+        exported = ExportedFacts.read(folder, stored_config(folder))
+        assert exported is not None  # without it, it would be another runtime
         return exported.parameters, exported.macs_per_second
     from audiocodec.cost import count_parameters, macs_per_second
 

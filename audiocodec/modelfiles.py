@@ -20,7 +20,7 @@ import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import SafetensorError, deserialize
 
@@ -33,11 +33,16 @@ CONFIG, WEIGHTS, TABLES, RATES = "config.json", "weights.safetensors", "entropy.
 FINGERPRINT_BYTES = 8
 # Fingerprints say types as torch does, whose names they were first made with.
 _TYPES = {
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
     "F16": "float16",
     "BF16": "bfloat16",
     "F32": "float32",
     "F64": "float64",
     "I64": "int64",
+    "U64": "uint64",
+    "U32": "uint32",
+    "U16": "uint16",
     "I32": "int32",
     "I16": "int16",
     "I8": "int8",
@@ -46,14 +51,25 @@ _TYPES = {
 }
 
 
+class Tensor(NamedTuple):
+    """A tensor as safetensors stores it; ``dtype`` by its names, such as ``F16``."""
+
+    dtype: str
+    shape: list[int]
+    data: bytes
+
+
 @dataclass(frozen=True, eq=False)
 class ModelFiles:
-    """What a model folder holds beside the network. ``network`` is a digest of config and weights without tables."""
+    """What a model folder holds."""
 
     folder: Path
     fingerprint: bytes
     network: str
+    """Digest of config and weights without tables."""
     rates: dict[str, Any]
+    weights: dict[str, Tensor]
+    """As they are stored."""
 
     @cached_property
     def config(self) -> ModelConfig:
@@ -63,12 +79,14 @@ class ModelFiles:
 
 def read_files(folder: Path) -> ModelFiles:
     """Raises ModelError if config or weights are missing or damaged."""
-    network = _digest(folder)
+    folder = folder.absolute()  # what is read later is there whatever the working folder is then
+    weights = read_weights(folder / WEIGHTS)
+    network = _digest(folder, weights)
     rates = read_rates(folder)
     whole = network.copy()
     if (folder / TABLES).exists():
         whole.update((folder / TABLES).read_bytes())
-    return ModelFiles(folder, whole.digest()[:FINGERPRINT_BYTES], network.hexdigest(), rates)
+    return ModelFiles(folder, whole.digest()[:FINGERPRINT_BYTES], network.hexdigest(), rates, weights)
 
 
 def fingerprint(folder: Path) -> bytes:
@@ -84,7 +102,7 @@ def read_config(folder: Path) -> ModelConfig:
     """The config of a model folder. Raises ModelError if there is none or it does not hold together."""
     from audiocodec.config import ModelConfig, parse
 
-    stored = _stored_config(folder)
+    stored = stored_config(folder)
     try:
         return parse(ModelConfig, stored, str(folder / CONFIG))
     except ConfigError as error:
@@ -121,17 +139,18 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def read_weights(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Name, and ``dtype``, ``shape``, ``data`` of each stored tensor. Raises ModelError if they cannot be read."""
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Each stored tensor by its name. Raises ModelError if they cannot be read."""
     try:
-        return list(deserialize(path.read_bytes()))
+        return {name: Tensor(**stored) for name, stored in deserialize(path.read_bytes())}
     except FileNotFoundError:
         raise ModelError(f"{path.parent} has no {path.name}; it is not a complete model folder") from None
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} is damaged ({error}); reinstall the model") from None
 
 
-def _stored_config(folder: Path) -> Any:
+def stored_config(folder: Path) -> Any:
+    """The settings as they are stored. Raises ModelError if there are none, or they are no JSON."""
     path = folder / CONFIG
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -141,11 +160,12 @@ def _stored_config(folder: Path) -> Any:
         raise ModelError(f"{path} is damaged ({error}); reinstall the model") from None
 
 
-def _digest(folder: Path) -> Any:
+def _digest(folder: Path, weights: dict[str, Tensor]) -> Any:
     # The settings as stored, not as read: a default that a later version adds must not change what a file names.
-    digest = hashlib.sha256(json.dumps(_stored_config(folder), sort_keys=True).encode())
-    for name, tensor in sorted(read_weights(folder / WEIGHTS), key=lambda entry: entry[0]):
-        kind = f"torch.{_TYPES.get(tensor['dtype'], tensor['dtype'])}"
-        digest.update(f"{name} {kind} {tuple(tensor['shape'])}\n".encode())
-        digest.update(tensor["data"])
+    digest = hashlib.sha256(json.dumps(stored_config(folder), sort_keys=True).encode())
+    for name, tensor in sorted(weights.items()):
+        if (kind := _TYPES.get(tensor.dtype)) is None:
+            raise ModelError(f"{folder / WEIGHTS}: {name} is of type {tensor.dtype}, which no model here has")
+        digest.update(f"{name} torch.{kind} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.data)
     return digest

@@ -32,7 +32,6 @@ def tiny_config(**changes):
         "frame_width": 24,
         "encoder_units": (1, 1),
         "decoder_units": (1, 1),
-        "file_block_frames": 8,
     }
     return ModelConfig(**{**settings, **changes})
 

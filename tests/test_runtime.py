@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from test_streaming import decode_cut, encode_cut
 import audiocodec
 from audiocodec.checkpoint import save_model
 from audiocodec.config import FspConfig, VpConfig
-from audiocodec.errors import MissingExtraError, ModelError, OutputError, UsageError
+from audiocodec.errors import AudioError, MissingExtraError, ModelError, OutputError, UsageError
 from audiocodec.export import add_graphs
 from audiocodec.export.folder import export_model
 from audiocodec.facts import GRAPHS, RUNTIME
@@ -36,6 +37,7 @@ VARIANTS = {
     "no linear path": {"linear_path": False},
     "three stem frames": {"stem_hop": 128, "stem_frames": 3},
     "learnt noise": {"learnt_noise": True},
+    "long frames": {"stem_frames": 5},
     "24 kHz": {"sample_rate": 24000, "stem_hop": 240},
     "many units": {"encoder_units": (2, 4), "decoder_units": (4, 2), "kernel": 3, "expansion": 3},
     "sigmoid": {"bottleneck": FspConfig(activation="sigmoid")},
@@ -226,7 +228,7 @@ def test_a_damaged_graph_is_a_clear_error(tmp_path):
     folder = built(tmp_path / "m")
     (folder / GRAPHS[0]).write_bytes(b"no graph")
     codec = audiocodec.load(folder)
-    with pytest.raises(ModelError, match=r"encoder.onnx cannot be run .*--runtime torch"):
+    with pytest.raises(ModelError, match=r"encoder.onnx is not the graph .*--runtime torch"):
         codec.compress(speech_like(0.1))
 
 
@@ -318,3 +320,114 @@ def test_commands_need_no_torch(tmp_path):
     done = without_torch("export", "speech-16k", "--out", "x", cwd=tmp_path)
     assert done.returncode == MissingExtraError.exit_code
     assert "audiocodec[export]" in done.stderr
+
+
+def test_a_model_reached_by_links_from_anywhere_runs(tmp_path, monkeypatch):
+    """Caches of model hubs keep each file elsewhere and a link to it; and a codec outlives a change of folder."""
+    folder = built(tmp_path / "m")
+    linked = tmp_path / "odd ü #%20"
+    linked.mkdir()
+    for number, file in enumerate(sorted(folder.iterdir())):
+        (tmp_path / str(number)).mkdir()
+        (linked / file.name).symlink_to(file.rename(tmp_path / str(number) / "blob"))
+    monkeypatch.chdir(tmp_path)
+    codec = audiocodec.load(Path(linked.name), runtime="onnx")
+    monkeypatch.chdir("/")
+    codec.decompress(codec.compress(speech_like(0.3)))
+
+
+def test_a_graph_of_other_weights_or_version_is_not_run(tmp_path, monkeypatch):
+    folder, other = built(tmp_path / "m"), built(tmp_path / "n", seed=1)
+    shutil.copy(other / "encoder.onnx", folder)
+    audiocodec.load(folder).compress(speech_like(0.1))  # the graphs are equal where the networks' shapes are
+    export_model(folder, tmp_path / "own weights")
+    shutil.copy(tmp_path / "own weights" / "encoder.onnx", folder)
+    with pytest.raises(ModelError, match=r"is not the graph that runtime.json tells of"):
+        audiocodec.load(folder).compress(speech_like(0.1))
+    from audiocodec.runtime import choose
+
+    monkeypatch.setattr(choose, "EXPORTER", 999)
+    with pytest.raises(ModelError, match="another version"):
+        audiocodec.load(other, runtime="onnx")
+    assert audiocodec.load(other).runtime.name == "torch"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hop_samples": 0},
+        {"hop_samples": "320"},
+        {"hop_samples": 640},
+        {"delay_samples": 320},
+        {"sample_rate": 8000},
+        {"tokens": 3},
+        {"settings": {}},
+        {"settings": {"-4": [2] * 8}},
+        {"settings": {"5": [0] * 8}},
+        {"noise_frames": True},
+    ],
+)
+def test_facts_that_no_model_has_are_a_clear_error(tmp_path, change):
+    folder = built(tmp_path / "m")
+    stored = json.loads((folder / RUNTIME).read_text())
+    stored["facts"] |= change
+    (folder / RUNTIME).write_text(json.dumps(stored))
+    with pytest.raises(ModelError, match=r"runtime.json is damaged .*export"):
+        audiocodec.load(folder)
+
+
+def test_a_broken_onnxruntime_leaves_torch(tmp_path, monkeypatch):
+    folder = built(tmp_path / "m")
+    monkeypatch.delitem(sys.modules, "audiocodec.runtime.onnx_runtime", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    from audiocodec.runtime import choose
+
+    monkeypatch.setattr(choose, "installed", lambda _: True)
+    assert audiocodec.load(folder).runtime.name == "torch"
+    with pytest.raises(MissingExtraError, match="onnxruntime is broken"):
+        audiocodec.load(folder, runtime="onnx")
+
+
+def test_what_goes_in_may_be_of_many_kinds(tmp_path):
+    codec = audiocodec.load(built(tmp_path / "m"), runtime="onnx")
+    wave = speech_like(0.3)
+    expected = codec.encode(wave).indices
+    for given in (
+        wave.astype(np.float64),
+        np.asfortranarray(np.stack([wave, wave]))[:1],
+        torch.from_numpy(wave).requires_grad_(),
+        torch.from_numpy(wave).double(),
+    ):
+        assert np.array_equal(np.asarray(codec.encode(given).indices), expected)
+    assert codec.encode(torch.from_numpy(wave).bfloat16()).indices.shape == expected.shape
+    assert codec.encode(np.zeros((0, 1600), np.float32)).indices.shape == (0, 6, 8)
+    with pytest.raises(UsageError, match="one for each row"):
+        codec.encode(wave[None], lengths=[1, 2])
+    with pytest.raises(AudioError, match="divide integers"):
+        codec.encode(wave * 1e6)
+
+
+def test_many_threads_share_a_codec(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    codec = audiocodec.load(built(tmp_path / "m"), runtime="onnx")
+    wave = speech_like(1.0)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: codec.compress(wave), range(8)))) == 1
+
+
+def test_training_without_torch_names_the_extra(tmp_path):
+    done = without_torch("train", str(ROOT / "recipes" / "smoke.yaml"), "--out", "x", cwd=tmp_path)
+    assert done.returncode == MissingExtraError.exit_code
+    assert "pip install 'audiocodec[train]'" in done.stderr
+
+
+def test_weights_of_other_types_stay_with_torch(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = built(tmp_path / "m")
+    weights = {name: value.double() for name, value in load_file(folder / "weights.safetensors").items()}
+    save_file(weights, folder / "weights.safetensors")
+    assert audiocodec.load(folder).runtime.name == "torch"
+    with pytest.raises(UsageError, match="of type F64 are not exported"):
+        export_model(folder)

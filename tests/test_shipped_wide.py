@@ -15,6 +15,7 @@ from test_streaming import decode_cut, encode_cut
 import audiocodec
 from audiocodec.codec import Codec
 from audiocodec.cost import macs_per_second
+from audiocodec.streaming import FILE_BLOCK_FRAMES
 
 NAMES = ("speech-24k", "music-48k")
 
@@ -43,7 +44,7 @@ def octaves_db(wave: np.ndarray, rate: int) -> np.ndarray:
 
 
 def test_any_cutting_gives_the_same_bytes_and_samples(codec: Codec, wave: np.ndarray) -> None:
-    part, block = wave[None, : codec.sample_rate], codec.config.file_block_frames
+    part, block = wave[None, : codec.sample_rate], FILE_BLOCK_FRAMES
     options = {"block_frames": block, "packet_frames": 2 * block, "rate": codec.choose_rate()}
     whole = encode_cut(codec, part, **options)
     sound = decode_cut(codec, whole)

@@ -9,11 +9,15 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from audiocodec.errors import AudiocodecError
+from audiocodec.errors import AudiocodecError, MissingExtraError
 
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 128 + 2
 EXIT_BROKEN_PIPE = 128 + 13
+
+
+# Packages that whole commands are built on, and the extra that brings each.
+_EXTRAS = {"torch": "train", "einops": "train", "onnx": "export"}
 
 
 class Terminated(BaseException):
@@ -65,6 +69,8 @@ def _conclude(error: BaseException, debug: bool) -> int:
         return EXIT_INTERRUPTED
     if hasattr(error, "format_message"):  # typer's usage errors, whichever click they come from
         return _say(_usage(error), 2)
+    if isinstance(error, ModuleNotFoundError) and (extra := _EXTRAS.get(str(error.name).partition(".")[0])):
+        return _say(f"this needs {error.name}; pip install 'audiocodec[{extra}]'", MissingExtraError.exit_code)
     if isinstance(error, OSError):
         place = f" {error.filename}" if error.filename else ""
         return _say(f"the operating system refused{place}: {error.strerror or error}", 1)

@@ -13,7 +13,11 @@ __all__ = ["add_graphs"]
 def add_graphs(folder: Path) -> bool:
     """Give a new model its graphs, where the package ``onnx`` is installed and its bottleneck has an ONNX form.
 
-    Returns whether it has them; without, torch runs it. Raises ModelError for a damaged model.
+    Returns whether it has them; without, torch runs it.
+
+    Raises:
+        ModelError: the model is damaged.
+        OutputError: its folder cannot be written.
     """
     if not installed("onnx"):
         return False

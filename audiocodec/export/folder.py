@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,17 @@ from audiocodec.export.encoder import STATE as ENCODER_STATE
 from audiocodec.export.encoder import build_encoder
 from audiocodec.export.graph import Graph, Weights
 from audiocodec.export.state import names
-from audiocodec.facts import DECODER, DEQUANTISER, ENCODER, GRAPHS, QUANTISER, RUNTIME, ExportedFacts, ModelFacts
+from audiocodec.facts import (
+    DECODER,
+    DEQUANTISER,
+    ENCODER,
+    GRAPHS,
+    QUANTISER,
+    RUNTIME,
+    ExportedFacts,
+    GraphFile,
+    ModelFacts,
+)
 from audiocodec.modelfiles import WEIGHTS, write_atomically
 from audiocodec.nn.model import CodecNet
 
@@ -32,7 +43,7 @@ def export_model(folder: Path, out: Path | None = None, force: bool = False) -> 
     Raises:
         ModelError: the model is damaged, or has no codebooks yet.
         UsageError: its bottleneck has no ONNX form.
-        OutputError: a file is there already, and ``force`` is not given; or ``out`` cannot be made.
+        OutputError: a file is there already, and ``force`` is not given; or the folder cannot be written.
     """
     net, files = load_model(folder)
     check_complete(net, folder)
@@ -44,20 +55,22 @@ def export_model(folder: Path, out: Path | None = None, force: bool = False) -> 
         target.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {target}: {error.strerror or error}") from None
-    weights = Weights(folder / WEIGHTS)
-    made = {
-        name: _model(name, weights, out is not None, build, files.network) for name, build in _builders(net).items()
-    }
+    made = {name: _graph(name, Weights(folder / WEIGHTS), out is not None, b) for name, b in _builders(net).items()}
     exported = ExportedFacts(
         network=files.network,
         facts=ModelFacts.of(net),
+        graphs={name: GraphFile(hashlib.sha256(data).hexdigest(), used) for name, (data, used) in made.items()},
         fill=_fill(net),
         parameters=count_parameters(net),
         macs_per_second=macs_per_second(net),
     )
-    for name, data in made.items():
-        write_atomically(target / name, data)
-    write_atomically(target / RUNTIME, exported.to_json().encode())  # last: without it the graphs count for nothing
+    try:
+        (target / RUNTIME).unlink(missing_ok=True)  # without it the graphs count for nothing: first away, last written
+        for name, (data, _) in made.items():
+            write_atomically(target / name, data)
+        write_atomically(target / RUNTIME, exported.to_json().encode())
+    except OSError as error:
+        raise OutputError(f"cannot write into {target}: {error.strerror or error}") from None
     return paths
 
 
@@ -73,11 +86,11 @@ def _builders(net: CodecNet) -> dict[str, Callable[[Graph], None]]:
     }
 
 
-def _model(name: str, weights: Weights, embed: bool, build: Callable[[Graph], None], network: str) -> bytes:
+def _graph(name: str, weights: Weights, embed: bool, build: Callable[[Graph], None]) -> tuple[bytes, tuple[str, ...]]:
+    """A graph as bytes, and the tensors that it takes from the weights."""
     g = Graph(Path(name).stem, weights, embed)
     build(g)
-    data: bytes = g.model({"network": network}).SerializeToString()
-    return data
+    return g.model().SerializeToString(), tuple(g.external)
 
 
 def _fill(net: CodecNet) -> dict[str, float]:

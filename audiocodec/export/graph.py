@@ -17,6 +17,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from audiocodec.errors import UsageError
+
 OPSET = 23  # the first with RMSNormalization
 IR_VERSION = 11
 _FLOAT, _INT = TensorProto.FLOAT, TensorProto.INT64
@@ -37,6 +39,8 @@ class Weights:
     def tensor(self, name: str, embed: bool) -> TensorProto:
         """An initializer of the stored type: a reference into the file, or with ``embed`` a copy of the data."""
         entry = self.entries[name]
+        if entry["dtype"] not in _STORED:
+            raise UsageError(f"weights of type {entry['dtype']} are not exported; store them in float32 or float16")
         begin, end = entry["data_offsets"]
         made = TensorProto(name=name, data_type=_STORED[entry["dtype"]], dims=entry["shape"])
         if embed:
@@ -93,6 +97,11 @@ class Graph:
             self._widened[name] = self.op("Cast", name, to=_FLOAT) if half else name
         return self._widened[name]
 
+    @property
+    def external(self) -> list[str]:
+        """Tensors of the model's weights that it takes from their file."""
+        return [name for name, made in self._initializers.items() if made.data_location == TensorProto.EXTERNAL]
+
     def const(self, value: float | Sequence[float] | NDArray[Any]) -> str:
         """Floats, or an array as it is."""
         array = value if isinstance(value, np.ndarray) else np.array(value, np.float32)
@@ -145,12 +154,11 @@ class Graph:
         hops = self.reshape(x, 0, -1, size)
         return self.concat(2, self.slice(hops, 0, -1, 1), self.slice(hops, 1, self.END, 1))
 
-    def model(self, metadata: dict[str, str]) -> onnx.ModelProto:
-        """The finished model, checked."""
+    def model(self) -> onnx.ModelProto:
+        """The finished model."""
         graph = helper.make_graph(
             self._nodes, self.name, self._inputs, self._outputs, list(self._initializers.values())
         )
         opsets = [helper.make_opsetid("", OPSET)]
         made = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="audiocodec")
-        helper.set_model_props(made, metadata)
         return made

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from audiocodec.errors import UsageError
 from audiocodec.export.graph import Graph
 from audiocodec.nn import pitch as ours
 from audiocodec.nn.pitch import PitchTracker, PulseTrain
@@ -38,7 +39,9 @@ def _decimated(g: Graph, whole: str, tracker: PitchTracker) -> str:
     # as long for one channel.
     taps, stride, hop = tracker.taps.numpy(), tracker.stride, tracker.hop * tracker.stride
     held = ours.TAPS - stride
-    block = next(size for size in range(stride, hop + 1, stride) if hop % size == 0 and size >= held)
+    block = next((size for size in range(stride, hop + 1, stride) if hop % size == 0 and size >= held), None)
+    if block is None:
+        raise UsageError(f"a pitch with frames of {hop} samples has no ONNX form: they are shorter than its low-pass")
     matrix = np.zeros((2 * block, block // stride), np.float32)
     for column in range(block // stride):
         first = block - held + column * stride
@@ -80,8 +83,9 @@ def _products(g: Graph, slow: str, tracker: PitchTracker, lags: NDArray[np.int64
     end = g.op("Mul", size, g.ints(count))
     rows = g.reshape(g.op("Slice", copies, g.ints(0), end, g.ints(1)), 0, count, -1)
     shift = int(lags[0])
-    earlier = g.slice(rows, first - shift, -shift, 2)
-    present = g.op("Unsqueeze", g.slice(slow, first, g.END, 1), g.ints(1))
+    over = max(0, tracker.hop - tracker.history)  # frames longer than what the search looks at leave some over
+    earlier = g.slice(rows, first - shift, -shift - over, 2)
+    present = g.op("Unsqueeze", g.slice(slow, first, -over or g.END, 1), g.ints(1))
     summed = _window_sums(g, g.op("Mul", earlier, present), tracker.window, tracker.hop)
     return g.op("Transpose", summed, perm=[0, 2, 1])
 

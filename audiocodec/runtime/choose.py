@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Literal, get_args
 
-from audiocodec.errors import MissingExtraError, ModelError, UsageError
-from audiocodec.facts import GRAPHS, RUNTIME, ExportedFacts
-from audiocodec.modelfiles import ModelFiles
+from audiocodec.errors import AudiocodecError, MissingExtraError, ModelError, UsageError
+from audiocodec.facts import EXPORTER, GRAPHS, ExportedFacts
+from audiocodec.modelfiles import ModelFiles, stored_config
 from audiocodec.runtime.base import Runtime
 
 RuntimeName = Literal["auto", "onnx", "torch"]
@@ -27,36 +27,51 @@ def open_runtime(files: ModelFiles, wanted: RuntimeName = "auto", device: str = 
     if wanted == "onnx" and device != "cpu":
         raise UsageError(f"the onnx runtime runs on the CPU; for {device} pass --runtime torch")
     if wanted != "torch" and device == "cpu":
-        exported, problem = _exported(files)
-        if exported is not None:
-            from audiocodec.runtime.onnx_runtime import OnnxRuntime
-
-            return OnnxRuntime(files.folder, exported)
+        found = _onnx(files)
+        if not isinstance(found, AudiocodecError):
+            return found
         if wanted == "onnx" or not installed("torch"):
-            raise problem
+            raise found
+    return _torch(files, device)
+
+
+def installed(package: str) -> bool:
+    """Whether a package is there; it is not imported, which may take seconds."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None  # a folder left behind has none
+
+
+def _onnx(files: ModelFiles) -> Runtime | AudiocodecError:
+    """The runtime, or what is in its way."""
+    remedy = f"run `audiocodec export {files.folder}`, which needs audiocodec[export]"
+    exported = ExportedFacts.read(files.folder, stored_config(files.folder))
+    there = all((files.folder / name).is_file() for name in GRAPHS)
+    if exported is None or not there or set(exported.graphs) != set(GRAPHS):
+        return ModelError(f"{files.folder} has no graphs for the onnx runtime; {remedy}")
+    if exported.network != files.network or exported.exporter != EXPORTER:
+        return ModelError(f"the graphs in {files.folder} are those of other weights or another version; {remedy}")
+    if not installed("onnxruntime"):
+        return MissingExtraError("onnxruntime is not installed; pip install 'audiocodec[runtime]'")
+    try:
+        from audiocodec.runtime.onnx_runtime import OnnxRuntime
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        return MissingExtraError(f"onnxruntime is broken ({reason}); pip install --force-reinstall onnxruntime")
+    return OnnxRuntime(files, exported)
+
+
+def _torch(files: ModelFiles, device: str) -> Runtime:
     if not installed("torch"):
-        raise MissingExtraError("torch is not installed; pip install 'audiocodec[torch]', or leave the runtime to auto")
+        other = ", or leave --runtime and --device to their defaults" if device == "cpu" else ""
+        raise MissingExtraError(f"torch is not installed; pip install 'audiocodec[torch]'{other}")
+    try:
+        import torch  # noqa: F401
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise MissingExtraError(f"torch is broken ({reason}); reinstall it") from None
     from audiocodec.checkpoint import check_complete, load_model
     from audiocodec.runtime.torch_runtime import TorchRuntime
 
     net, _ = load_model(files.folder, device)
     check_complete(net, files.folder)
     return TorchRuntime(net)
-
-
-def installed(package: str) -> bool:
-    """Whether a package is there; it is not imported, which may take seconds."""
-    return find_spec(package) is not None
-
-
-def _exported(files: ModelFiles) -> tuple[ExportedFacts | None, Exception]:
-    """The facts of usable graphs, or what is in their way."""
-    remedy = f"run `audiocodec export {files.folder}`, which needs audiocodec[torch,export]"
-    if not installed("onnxruntime"):
-        return None, MissingExtraError("onnxruntime is not installed; pip install 'audiocodec[runtime]'")
-    exported = ExportedFacts.read(files.folder)
-    if exported is None or not all((files.folder / name).is_file() for name in GRAPHS):
-        return None, ModelError(f"{files.folder} has no graphs for the onnx runtime; {remedy}")
-    if exported.network != files.network:
-        return None, ModelError(f"the graphs in {files.folder} ({RUNTIME}) are those of other weights; {remedy}")
-    return exported, ModelError("")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 
 from audiocodec.errors import ModelError
 from audiocodec.facts import DECODER, DEQUANTISER, ENCODER, QUANTISER, ExportedFacts, ModelFacts
+from audiocodec.modelfiles import ModelFiles
 from audiocodec.runtime.base import Indices, Samples
 
 if TYPE_CHECKING:
     from audiocodec.rates import RateSetting
 
 State = dict[str, NDArray[Any]]
+_STORED = {"F16": np.float16, "F32": np.float32}
+_MOST_STATE = 1 << 22  # values of a stream: a hundred times what the largest model holds
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
 
 
@@ -27,8 +31,8 @@ class OnnxRuntime:
 
     name, device = "onnx", "cpu"
 
-    def __init__(self, folder: Path, exported: ExportedFacts) -> None:
-        self._folder, self._exported = folder, exported
+    def __init__(self, files: ModelFiles, exported: ExportedFacts) -> None:
+        self._folder, self._weights, self._exported = files.folder, files.weights, exported
 
     @property
     def facts(self) -> ModelFacts:
@@ -42,7 +46,7 @@ class OnnxRuntime:
     def encode(self, wave: Samples, rates: Sequence[RateSetting], state: State) -> tuple[Indices, State]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         latents, state = self._encoder.step("audio", np.ascontiguousarray(wave, np.float32), _detail(rates), state)
-        return self._by_rate(self._quantiser, "latents", latents, rates), state
+        return self._by_rate(QUANTISER, self._quantiser, "latents", latents, rates), state
 
     def decoder_state(self, batch: int, apart: bool = False) -> State:
         """See :class:`audiocodec.runtime.base.Runtime`."""
@@ -54,7 +58,7 @@ class OnnxRuntime:
     def decode(self, indices: Indices, rates: Sequence[RateSetting], state: State) -> tuple[Samples, State]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         whole = np.ascontiguousarray(indices, np.int64)
-        latents = self._by_rate(self._dequantiser, "indices", whole, rates)
+        latents = self._by_rate(DEQUANTISER, self._dequantiser, "indices", whole, rates)
         return self._decoder.step("latents", latents, _detail(rates), state)
 
     def tail(self, state: State) -> Samples:
@@ -63,11 +67,11 @@ class OnnxRuntime:
 
     @cached_property
     def _encoder(self) -> _Step:
-        return _Step(self._session(ENCODER), self._exported.fill)
+        return _Step(self._folder / ENCODER, self._session(ENCODER), self._exported.fill)
 
     @cached_property
     def _decoder(self) -> _Step:
-        return _Step(self._session(DECODER), self._exported.fill)
+        return _Step(self._folder / DECODER, self._session(DECODER), self._exported.fill)
 
     @cached_property
     def _quantiser(self) -> Any:
@@ -78,34 +82,50 @@ class OnnxRuntime:
         return self._session(DEQUANTISER)
 
     def _session(self, name: str) -> Any:
+        graph = self._exported.graphs[name]
+        data = graph.read(self._folder / name)
         options = onnxruntime.SessionOptions()
         # One thread, as small blocks are fastest; and what a value is must not depend on how many there are.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors, which are raised as well
-        path = self._folder / name
+        options.log_severity_level = 4  # what is worse than a warning is raised, and told once
+        # Weights are handed over, not looked for: by its own means ONNX Runtime finds none behind symbolic links, and
+        # in some versions any file that a graph names.
+        names = list(graph.weights)
+        if names:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(self._weight(weight)) for weight in names]
+            options.add_external_initializers(names, values)
         try:
-            return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions have no common class but this
-            reason = " ".join(str(error).split())
-            again = f"run `audiocodec export {self._folder}` again, or pass --runtime torch"
-            raise ModelError(f"{path} cannot be run ({reason}); {again}") from None
+            raise _failure(self._folder / name, error) from None
 
-    @staticmethod
-    def _by_rate(session: Any, name: str, values: NDArray[Any], rates: Sequence[RateSetting]) -> NDArray[Any]:
+    def _weight(self, name: str) -> NDArray[Any]:
+        if name not in self._weights or (tensor := self._weights[name]).dtype not in _STORED:
+            raise ModelError(f"{self._folder} has no weights {name!r} that its graphs ask for")
+        return np.frombuffer(tensor.data, _STORED[tensor.dtype]).reshape(tensor.shape)
+
+    def _by_rate(
+        self, graph: str, session: Any, name: str, values: NDArray[Any], rates: Sequence[RateSetting]
+    ) -> NDArray[Any]:
         """Run a bottleneck's graph, which knows one rate at a time, for the rows of each rate."""
-        if all(rate == rates[0] for rate in rates):
-            return _run_bottleneck(session, name, values, rates[0])
-        rows = [_run_bottleneck(session, name, values[i : i + 1], rate) for i, rate in enumerate(rates)]
-        return np.concatenate(rows)
+        rows = [values] if len(set(rates)) == 1 else [values[i : i + 1] for i in range(len(values))]
+        results = [
+            _run(self._folder / graph, session, {name: part, "levels": np.array(rate.levels, np.int64)})[0]
+            for part, rate in zip(rows, rates, strict=False)
+        ]
+        return np.concatenate(results) if len(results) > 1 else results[0]
 
 
 class _Step:
     """A graph with state."""
 
-    def __init__(self, session: Any, fill: dict[str, float]) -> None:
-        self._session, self._fill = session, fill
+    def __init__(self, path: Path, session: Any, fill: dict[str, float]) -> None:
+        self._path, self._session, self._fill = path, session, fill
         self._held = [value for value in session.get_inputs() if value.name.startswith("state.")]
         self._names = [value.name for value in self._held]
+        sizes = [math.prod(size for size in value.shape if not isinstance(size, str)) for value in self._held]
+        if sum(sizes) > _MOST_STATE:
+            raise ModelError(f"{path} asks for a state of {sum(sizes)} values, more than any model has")
 
     def initial_state(self, batch: int) -> State:
         return {
@@ -118,13 +138,22 @@ class _Step:
         }
 
     def step(self, name: str, values: NDArray[Any], detail: Samples, state: State) -> tuple[NDArray[Any], State]:
-        result, *after = self._session.run(None, {name: values, "detail": detail, **state})
+        result, *after = _run(self._path, self._session, {name: values, "detail": detail, **state})
         return result, dict(zip(self._names, after, strict=True))
 
 
-def _run_bottleneck(session: Any, name: str, values: NDArray[Any], rate: RateSetting) -> NDArray[Any]:
-    result: NDArray[Any] = session.run(None, {name: values, "levels": np.array(rate.levels, np.int64)})[0]
-    return result
+def _run(path: Path, session: Any, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    try:
+        results: list[NDArray[Any]] = session.run(None, feeds)
+    except Exception as error:
+        raise _failure(path, error) from None
+    return results
+
+
+def _failure(path: Path, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())
+    again = f"run `audiocodec export {path.parent}` again, or pass --runtime torch"
+    return ModelError(f"{path} cannot be run ({reason}); {again}")
 
 
 def _detail(rates: Sequence[RateSetting]) -> Samples:
