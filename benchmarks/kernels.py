@@ -14,6 +14,7 @@ import os
 
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 
+import hashlib
 import json
 import shutil
 import statistics
@@ -33,7 +34,7 @@ from numpy.typing import NDArray
 
 import audiocodec
 from audiocodec.export.folder import export_model
-from audiocodec.facts import DECODER, ENCODER
+from audiocodec.facts import DECODER, DEQUANTISER, ENCODER, RUNTIME
 from audiocodec.models import resolve
 
 BLOCKS = (1, 4, 16, 32, 64, 128, 256)
@@ -84,7 +85,7 @@ def feeds_of(codec: audiocodec.Codec, kind: str, frames: int, speech: NDArray[An
         return {"audio": wave, "detail": detail, **step.initial_state(1)}
     rate = codec.choose_rate()
     indices, _ = codec.encode_block(wave, rate, codec.runtime.encoder_state(1))
-    latents = codec.runtime._by_rate(codec.runtime._dequantiser, "indices", indices, [rate])
+    latents = codec.runtime._by_rate(DEQUANTISER, codec.runtime._dequantiser, "indices", indices, [rate])
     return {"latents": latents, "detail": detail, **step.initial_state(1)}
 
 
@@ -136,6 +137,14 @@ def eight_bits(path: Path, target: Path, chosen: Callable[[str], bool]) -> None:
         str(folded), str(target), weight_type=QuantType.QInt8, per_channel=True, nodes_to_quantize=names,
         op_types_to_quantize=kinds,
     )  # fmt: skip
+
+
+def tell_of(folder: Path) -> None:
+    """Let ``runtime.json`` know the graphs that were exchanged."""
+    stored = json.loads((folder / RUNTIME).read_text())
+    for kind in (ENCODER, DECODER):
+        stored["graphs"][kind] = {"sha256": hashlib.sha256((folder / kind).read_bytes()).hexdigest(), "weights": []}
+    (folder / RUNTIME).write_text(json.dumps(stored))
 
 
 def quality(model: Path, folder: Path, speech: NDArray[Any]) -> dict[str, float]:
@@ -192,6 +201,7 @@ def main() -> int:
             for file in model.iterdir():
                 if file.is_file() and not (place / file.name).exists():
                     shutil.copy(file, place)
+            tell_of(place)
             result[label] = quality(model, place, speech)
             print(f"{label}: " + ", ".join(f"{key} {value:.4f}" for key, value in result[label].items()))
     common.finish({**result, "machine": common.machine()}, options.json)

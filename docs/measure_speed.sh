@@ -28,5 +28,6 @@ run benchmarks/training.py --json "$out/training-smoke.json"
 run benchmarks/training.py recipes/free_speech.yaml --json "$out/training-speech.json"
 run benchmarks/training.py recipes/free_speech_gan.yaml --set adversarial.start=0 --json "$out/training-gan.json"
 run benchmarks/scaling.py --json "$out/scaling.json" --plot "$out/scaling.svg"
+run benchmarks/scaling.py --axes length --longest 36000 --json "$out/scaling-length.json" # a gigabyte of disk
 python docs/tables.py
 exit "$status"

@@ -105,7 +105,7 @@ def scaling() -> str:
     """Every axis with its exponent, and what is said of it."""
     run = _json("scaling")
     lines = []
-    for axis in run["axes"]:
+    for axis in (*_json("scaling-length")["axes"], *(axis for axis in run["axes"] if axis["name"] != "file length")):
         lines.append(f"- **{axis['name']}**: " + "; ".join(axis["said"]) + ".")
     lines.append("- **live streams**: " + "; ".join(run["streams"]["said"]) + ".")
     return "\n".join(lines)
