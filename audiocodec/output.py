@@ -72,6 +72,9 @@ class OutputFile:
             self._file = self._open()
         except OSError as error:
             raise self._failed(error) from None
+        except BaseException:  # a signal, the file being there and nobody to remove it yet
+            self._discard()
+            raise
         return self
 
     def _open(self) -> BinaryIO:
@@ -102,9 +105,12 @@ class OutputFile:
             if kind is None:
                 raise self._failed(failure) from None
         finally:
-            if self._temporary is not None:
-                with contextlib.suppress(OSError):
-                    self._temporary.unlink()
+            self._discard()
+
+    def _discard(self) -> None:
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
 
     def _close(self) -> None:
         assert self._file is not None

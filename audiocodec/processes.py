@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 Update = Callable[[float, "float | None"], None]
 Make = Callable[[], Callable[[Any, Update], Result]]
 Progress = Callable[[int, float, "float | None"], None]  # number of the task, then as Update has it
-END_S = 10.0  # for what a process unwinds when it is told to end
+END_S = 30.0  # for what a process unwinds when it is told to end, on a machine with much else to do
 
 
 class DiedError(AudiocodecError):

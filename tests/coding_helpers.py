@@ -12,6 +12,7 @@ from conftest import tiny_config
 
 from audiocodec.checkpoint import save_model
 from audiocodec.codec import Codec, load
+from audiocodec.export import add_graphs
 from audiocodec.nn.model import CodecNet
 from audiocodec.transcode import encode_file
 
@@ -26,7 +27,9 @@ def make_model(folder: Path, seed: int) -> Path:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The folder of a small, untrained model without tables, made in no time."""
-    return str(make_model(tmp_path_factory.mktemp("models") / "tiny", 0))
+    folder = make_model(tmp_path_factory.mktemp("models") / "tiny", 0)
+    add_graphs(folder)  # commands then need no torch, which takes more than a second to import
+    return str(folder)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from audiocodec.cli import app as tree
 from audiocodec.cli import main
 from audiocodec.cli.places import audio_in, plan
 from audiocodec.cli.transcoding import size
+from audiocodec.output import OutputFile
 
 HEAVY = ("pydantic", "torch", "numpy", "soundfile", "soxr", "yaml", "safetensors", "scipy", "rich", "audiocodec.config")
 
@@ -224,3 +225,13 @@ def test_outputs_are_refused_before_a_model_is_loaded(tmp_path: Path, capsys: py
     assert "--force" in capsys.readouterr().err
     assert main(["encode", str(tmp_path / "a.wav"), str(tmp_path / "no" / "a.vpc"), *no_model]) == 6
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_a_signal_as_the_output_is_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fdopen", interrupted)
+    with pytest.raises(KeyboardInterrupt), OutputFile(tmp_path / "a.vpc"):
+        pass
+    assert list(tmp_path.iterdir()) == []
