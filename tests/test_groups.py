@@ -23,6 +23,7 @@ from audiocodec import (
     flush_many,
     push_many,
 )
+from audiocodec.batches import batched, side_by_side
 from audiocodec.bitstream import Frames, StreamReader
 from audiocodec.errors import AudioError, BitstreamError, UsageError
 from audiocodec.runtime.onnx_runtime import OnnxRuntime
@@ -164,6 +165,16 @@ def test_what_a_network_fails_by_is_told_to_each_of_its_batch(folder: Path, monk
     with monkeypatch.context() as patch:
         patch.setattr(OnnxRuntime, "encode", fail)
         assert [str(error) for error in push_many([(first, wave), (second, wave)])] == ["no", "no"]
+
+
+def test_files_in_threads_share_a_graph(folder: Path) -> None:
+    alone = audiocodec.load(folder, runtime="onnx")
+    together = batched(alone, 4)
+    waves = [speech_like(1.0 + 0.3 * seed, seed=seed) for seed in range(4)]
+    coded = list(side_by_side(together.compress, waves, [together], 4))
+    for wave, data in zip(waves, coded, strict=True):
+        assert isinstance(data, bytes)
+        assert (tokens(data, alone) == tokens(alone.compress(wave), alone)).mean() > 0.999
 
 
 def test_a_group_keeps_the_order_of_each_stream(tiny_codec: Codec) -> None:

@@ -114,7 +114,9 @@ def encode(
     interrupted .vpc is removed.
     """
     files = plan(paths, out_dir, VPC, audio_in)
-    refuse_mixed_up(files, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus"))
+    refuse_mixed_up(
+        files, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus", ".raw")
+    )
     check_jobs(files, force, out_dir)
     placing = Placing.of(runtime.value, device, batch, len(files))
     samples = _samples(raw, rate, channels)

