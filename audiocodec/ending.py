@@ -27,7 +27,7 @@ class Ending:
     def wait(self, pipe: BinaryIO) -> bool:
         """Wait until ``pipe`` has something, or ends; False if it is not to be read any more.
 
-        Elsewhere than on POSIX only files of sockets can be waited for: there it is seen when something comes.
+        Elsewhere than on POSIX only sockets can be waited for so: there the end is seen when something comes.
         """
         if self.asked or os.name != "posix":
             return not self.asked

@@ -245,6 +245,31 @@ def test_a_second_signal_aborts_unless_it_is_the_same_wish() -> None:
         interrupt()
 
 
+@pytest.mark.skipif(not hasattr(fcntl, "F_SETPIPE_SZ"), reason="pipes have one size")
+def test_a_second_signal_ends_what_cannot_be_finished(tmp_path: Path) -> None:
+    """Nobody takes the output, so that the first signal, which waits for the end of a packet, ends nothing."""
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)
+    (tmp_path / "a.raw").write_bytes(integers(speech_like(60.0)))
+    arguments = command("encode", "-", "-", *MODEL, *RAW)
+    with (tmp_path / "a.raw").open("rb") as source:
+        child = subprocess.Popen(arguments, stdin=source, stdout=theirs, stderr=subprocess.PIPE)
+    full, deadline = array.array("i", [0]), time.monotonic() + 60
+    while full[0] < 4096 - 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        fcntl.ioctl(ours, termios.FIONREAD, full)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGTERM)
+    time.sleep(ONE_WISH_S + 0.3)
+    assert child.poll() is None
+    child.send_signal(signal.SIGTERM)
+    _, told = child.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert child.returncode == 143, told
+    assert b"Traceback" not in told
+
+
 def interrupt() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.05)  # by which it has arrived

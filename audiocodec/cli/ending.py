@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from multiprocessing import parent_process
 from types import FrameType
 from typing import Any
 
@@ -37,7 +37,7 @@ def ended_by_signals() -> Iterator[Ending]:
                 before[number](number, frame)
 
         try:
-            if parent_process() is None and threading.current_thread() is threading.main_thread():
+            if not _in_worker() and threading.current_thread() is threading.main_thread():
                 for name in ("SIGINT", "SIGTERM", "SIGHUP"):
                     number = getattr(signal, name, None)
                     # One that is ignored (nohup) stays so, and one that nobody unwinds by too
@@ -48,3 +48,9 @@ def ended_by_signals() -> Iterator[Ending]:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _in_worker() -> bool:
+    """Whether this is one of several processes at several files: whoever started them answers to signals."""
+    started = sys.modules.get("multiprocessing.process")  # which it has; to import it would take 20 ms
+    return started is not None and started.parent_process() is not None

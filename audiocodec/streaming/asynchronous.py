@@ -44,7 +44,8 @@ class AsyncStreamEncoder:
     async def packets(self, source: AsyncIterable[Samples], total_samples: int | None = None) -> AsyncIterator[bytes]:
         """A whole stream as it comes: its header, the packets of what ``source`` gives, and its end.
 
-        ``total_samples``: as of ``StreamEncoder.end``. No more is taken from ``source`` than is asked for here.
+        ``total_samples``: as of ``StreamEncoder.end``; where it is known only at the end, push, flush and end yourself.
+        No more is taken from ``source`` than is asked for here.
         """
         yield self.encoder.header.pack()
         async for samples in source:
