@@ -99,7 +99,7 @@ def test_a_full_disk_leaves_nothing(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_stopped_encoder_of_a_file_leaves_nothing(model: str, tmp_path: Path, number: int, code: int) -> None:
-    """Streams are in test_pipes: they end as whole as they would by themselves."""
+    """Streams are in test_endings: they end as whole as they would by themselves."""
     target, source = tmp_path / "out" / "a.vpc", tmp_path / "long.wav"
     target.parent.mkdir()
     wav(source, np.tile(tone(160_000), (360, 1)))
