@@ -14,20 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from audiocodec.codec import Codec
 from audiocodec.errors import AudiocodecError
+from audiocodec.runtime.steps import Step, run_together
 
 if TYPE_CHECKING:
     from audiocodec.facts import ModelFacts
     from audiocodec.rates import RateSetting
-    from audiocodec.runtime.base import Indices, Samples
-    from audiocodec.runtime.torch_runtime import TorchRuntime
+    from audiocodec.runtime.base import Indices, Runtime, Samples
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -42,10 +38,7 @@ class StoppedError(BaseException):
 class _Request:
     """A block of one file, and where its thread waits for ``(rows, state)`` or an exception."""
 
-    kind: Literal["encode", "decode"]
-    rows: NDArray[Any]
-    rates: Sequence[RateSetting]
-    state: Any
+    step: Step
     answer: SimpleQueue[Any] = field(default_factory=SimpleQueue)
 
 
@@ -55,7 +48,7 @@ class BatchedRuntime:
     Bytes are those of each file alone up to the rounding of products, whose order depends on the size of a batch.
     """
 
-    def __init__(self, runtime: TorchRuntime, most: int) -> None:
+    def __init__(self, runtime: Runtime, most: int) -> None:
         self._runtime, self._most = runtime, most
         self.name, self.facts = runtime.name, runtime.facts
         self._asked: SimpleQueue[_Request | None] = SimpleQueue()
@@ -85,11 +78,19 @@ class BatchedRuntime:
 
     def encode(self, wave: Samples, rates: Sequence[RateSetting], state: Any) -> tuple[Indices, Any]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
-        return self._ask(_Request("encode", wave, rates, state))
+        return self._ask(Step(self._runtime, "encode", wave, rates, state))
 
     def decode(self, indices: Indices, rates: Sequence[RateSetting], state: Any) -> tuple[Samples, Any]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
-        return self._ask(_Request("decode", indices, rates, state))
+        return self._ask(Step(self._runtime, "decode", indices, rates, state))
+
+    def join(self, states: Sequence[Any]) -> Any:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return self._runtime.join(states)
+
+    def part(self, state: Any, sizes: Sequence[int]) -> list[Any]:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return self._runtime.part(state, sizes)
 
     def close(self) -> None:
         """Stop whoever still asks, by StoppedError."""
@@ -97,9 +98,10 @@ class BatchedRuntime:
         self._asked.put(None)
         self._thread.join()
 
-    def _ask(self, request: _Request) -> tuple[Any, Any]:
+    def _ask(self, step: Step) -> tuple[Any, Any]:
         if self._closed:
             raise StoppedError
+        request = _Request(step)
         self._asked.put(request)
         if self._closed:  # meanwhile: nobody may be there to answer
             raise StoppedError
@@ -111,12 +113,12 @@ class BatchedRuntime:
     def _serve(self) -> None:
         """All that the network computes, in a thread of its own."""
         while (first := self._asked.get()) is not None:
-            groups: dict[tuple[str, int], list[_Request]] = {}
-            for request in (first, *self._more(len(first.rows))):
-                groups.setdefault((request.kind, request.rows.shape[1]), []).append(request)
+            groups: dict[Any, list[_Request]] = {}
+            for request in (first, *self._more(len(first.step.rows))):
+                groups.setdefault(request.step.alike, []).append(request)
             for group in groups.values():
                 try:
-                    answers = self._run(group)
+                    answers: list[Any] = run_together([request.step for request in group])
                 except Exception as error:
                     answers = [error] * len(group)
                 for request, answer in zip(group, answers, strict=True):
@@ -137,40 +139,12 @@ class BatchedRuntime:
                     self._asked.put(None)  # for the next round
                     break
                 found.append(request)
-                rows += len(request.rows)
+                rows += len(request.step.rows)
         return found
-
-    def _run(self, group: list[_Request]) -> list[Any]:
-        sizes = [len(request.rows) for request in group]
-        compute = self._runtime.encode if group[0].kind == "encode" else self._runtime.decode
-        rates = [rate for request in group for rate in request.rates]
-        rows = np.concatenate([request.rows for request in group])
-        result, state = compute(rows, rates, _joined([request.state for request in group]))
-        ends = np.cumsum(sizes)[:-1]
-        return list(zip(np.split(result, ends), _parted(state, sizes), strict=True))
-
-
-def _joined(states: Sequence[Any]) -> Any:
-    """States of several batches, tuples in tuples of tensors ``[batch, ...]``, as that of one."""
-    if isinstance(states[0], torch.Tensor):
-        return torch.cat(list(states))
-    return tuple(_joined(parts) for parts in zip(*states, strict=True))
-
-
-def _parted(state: Any, sizes: list[int]) -> list[Any]:
-    """The inverse."""
-    if isinstance(state, torch.Tensor):
-        return list(state.split(sizes))
-    if not state:
-        return [()] * len(sizes)
-    return list(zip(*(_parted(part, sizes) for part in state), strict=True))
 
 
 def batched(codec: Codec, most: int) -> Codec:
     """The same model for threads that share it; close its ``runtime`` at the end."""
-    from audiocodec.runtime.torch_runtime import TorchRuntime
-
-    assert isinstance(codec.runtime, TorchRuntime), "only torch computes batches of files"
     return Codec(BatchedRuntime(codec.runtime, most), codec.files)
 
 

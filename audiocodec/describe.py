@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from audiocodec.errors import AudioError, BitstreamError, ModelError
+from audiocodec.errors import AudioError, BitstreamError, ModelError, UsageError
 from audiocodec.facts import GRAPHS, RUNTIME, ExportedFacts
 from audiocodec.modelfiles import CONFIG, RATES, TABLES, WEIGHTS, stored_config
 
@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 Facts = dict[str, Any]
 
 
-def describe_thing(thing: str) -> Facts:
-    """Describe a .vpc file, or a model by name or folder.
+def describe_thing(thing: str, latency: bool = False) -> Facts:
+    """Describe a .vpc file, or a model by name or folder; ``latency``: measure that of the model on this machine.
 
     Raises:
         BitstreamError: a file that is no .vpc.
         ModelError: neither a file nor a model.
+        UsageError: the latency of a file.
     """
     if Path(thing).is_file():
+        if latency:
+            raise UsageError(f"{thing} is a file, which has no latency; name a model")
         return describe_file(Path(thing))
     if thing.endswith(".vpc"):
         raise ModelError(f"there is no file {thing}, and no model of that name")
-    return describe_model(thing)
+    return describe_model(thing, latency)
 
 
 def describe_models() -> list[Facts]:
@@ -48,8 +51,8 @@ def describe_models() -> list[Facts]:
     ]
 
 
-def describe_model(name_or_path: str) -> Facts:
-    """What a model is, what it costs and which rates it offers.
+def describe_model(name_or_path: str, latency: bool = False) -> Facts:
+    """What a model is, what it costs and which rates it offers; ``latency``: measured here, in a second or a few.
 
     Raises:
         ModelError: it is not installed, or damaged.
@@ -59,6 +62,11 @@ def describe_model(name_or_path: str) -> Facts:
     codec = load(name_or_path)
     assert codec.files is not None  # what has a name or a folder
     counts, costs = _costs(codec, codec.files.folder)
+    measured = {}
+    if latency:
+        from audiocodec.latency import measure_latency
+
+        measured = measure_latency(codec)
     return {
         "name": codec.facts.name,
         "fingerprint": codec.fingerprint.hex(),
@@ -66,6 +74,7 @@ def describe_model(name_or_path: str) -> Facts:
         "frame_rate_hz": codec.frame_rate,
         "hop_samples": codec.hop_samples,
         "latency_ms": 1000 * codec.latency_samples / codec.sample_rate,
+        **measured,
         "dimensions": codec.facts.dims,
         "tokens_per_frame": codec.facts.tokens,
         "parameters": sum(counts.values()),

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Report:
-    """What became of one file. ``samples`` counts one channel at ``sample_rate``; ``problems`` are for people."""
+    """What became of one file. ``samples`` counts one channel at ``sample_rate``; ``problems`` are for people.
+
+    ``ended_by``: the signal that ended a live stream.
+    """
 
     source: str
     target: str
@@ -18,6 +21,7 @@ class Report:
     bytes_out: int
     elapsed_s: float
     problems: tuple[str, ...] = ()
+    ended_by: int | None = None
 
     @property
     def duration_s(self) -> float:

@@ -173,7 +173,7 @@ def coupling_of(
     if reader.channels != 2 or stereo == "independent":
         return rate
     if str(reader.source) != STDIO and os.path.isfile(reader.source):
-        with AudioReader(reader.source) as first:
+        with AudioReader(reader.source, raw=reader.raw) as first:
             return choose_coupling(codec, rate, balance_of(first), stereo)
     seconds = LIVE_LOOK_S if live else PIPE_LOOK_S
     wanted = round(seconds * reader.sample_rate)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, cast
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 from audiocodec.ahead import DEPTH, ahead
 from audiocodec.audio import AudioReader, AudioWriter, Resampler, choose_format, resampled_length
 from audiocodec.bitstream import Event, FileWriter, StreamHeader
-from audiocodec.errors import BitstreamError, ModelError
-from audiocodec.incoming import CountedBytes, open_bytes
+from audiocodec.ending import Ending
+from audiocodec.errors import BitstreamError
+from audiocodec.incoming import CountedBytes, named, open_bytes
 from audiocodec.output import OutputFile, check_output, describe, is_live
 from audiocodec.reports import DecodeReport, EncodeReport
 from audiocodec.stereo import MidSide, Stereo, coupling_of
@@ -55,7 +55,8 @@ def encode_file(
 
     Args:
         codec: the loaded model.
-        source: WAV, FLAC, Ogg Vorbis, Opus or MP3; 8 to 192 kHz; mono or stereo. Or a reader of one, which is closed.
+        source: WAV, FLAC, Ogg Vorbis, Opus or MP3; 8 to 192 kHz; mono or stereo. Or a reader of one, or of raw samples;
+            it is closed. Where it is asked to end, so does the .vpc, as well as at the source's own end.
         target: the .vpc, written under another name and renamed when it is whole.
         rate: one of ``codec.rates``; a stereo file may cost what two channels cost at it.
         mode: ``range`` (entropy coded) or ``raw``.
@@ -134,7 +135,10 @@ def decode_file(
     target: str | Path,
     *,
     subtype: str | None = None,
+    raw: str | None = None,
+    sample_rate: int | None = None,
     force: bool = False,
+    ending: Ending | None = None,
     progress: Progress | None = None,
 ) -> DecodeReport:
     """Decode a .vpc to audio of the rate, channels and length that were encoded; ``-`` is standard input or output.
@@ -146,7 +150,10 @@ def decode_file(
         source: the .vpc.
         target: its extension chooses the format; ``-`` is WAV.
         subtype: sample format by libsndfile's name (``PCM_24``, ``FLOAT``, ...); default: 16 bit, or the format's own.
+        raw: write samples of this raw format (``s16le``, ...) without a header, whatever the extension.
+        sample_rate: of the output; default: that of what was encoded.
         force: overwrite ``target``.
+        ending: whoever may ask a pipe to end before it does; what came so far is then decoded.
         progress: called after each stretch of samples.
 
     Raises:
@@ -155,53 +162,49 @@ def decode_file(
         OutputError: ``target`` exists without ``force``, or cannot be written in that format.
     """
     check_output(target, force, source)
-    choose_format(target, subtype)
+    choose_format(target, subtype, raw)
     start = time.perf_counter()
     name = describe(source)
-    with _named(name), open_bytes(source) as stream:
+    with named(name), open_bytes(source, ending) as stream:
         decoder = StreamDecoder(find_codec)
         events = _events(decoder, stream)
         beginning = next(events)  # before anything is written: the header may be damaged, or its model missing
         header = decoder.header
         assert header is not None
-        total_s = _seconds(header.total_samples, header.source_rate)
-        waiting = is_live(target) or not os.path.isfile(source)  # for what comes in, or someone for what goes out
-        depth = 0 if waiting else DEPTH
+        rate = sample_rate or header.source_rate
+        total = _total(header.total_samples, header, rate)
+        arriving = not os.path.isfile(source)
+        if ending is not None:
+            ending.live = arriving
+        depth = 0 if arriving or is_live(target) else DEPTH  # where nobody waits for what comes in, or goes out
         with (
-            AudioWriter(target, header.source_rate, header.channels, subtype, force, header.total_samples) as writer,
+            AudioWriter(target, rate, header.channels, subtype, force, total, raw) as writer,
             ahead(events, depth) as following,
             ahead(_sounds(decoder, chain([beginning], following)), depth) as pieces,
         ):
-            resampler = Resampler(header.sample_rate, header.source_rate, header.channels)
+            resampler = Resampler(header.sample_rate, rate, header.channels)
             for piece in pieces:
                 writer.write(resampler.push(piece))
                 if progress:
-                    progress(writer.samples_written / header.source_rate, total_s)
-            writer.write(resampler.flush(_length(decoder, resampler.samples_in, header)))
-            _check_anything(decoder, resampler.samples_in, header)
+                    progress(writer.samples_written / rate, _seconds(total, rate))
+            total = _total(decoder.total_samples, header, rate)
+            held = resampled_length(resampler.samples_in, header.sample_rate, rate)
+            writer.write(resampler.flush(held if total is None else min(held, total)))
+            if ending is None or not ending.asked:
+                _check_anything(decoder, resampler.samples_in, header)
     return DecodeReport(
         source=name,
         target=describe(target, output=True),
-        sample_rate=header.source_rate,
+        sample_rate=rate,
         channels=header.channels,
         samples=writer.samples_written,
         bytes_in=stream.count,
         bytes_out=writer.bytes_written,
         elapsed_s=time.perf_counter() - start,
-        problems=(*decoder.problems, *_missing_end(decoder, writer.samples_written, header)),
+        problems=(*decoder.problems, *_missing_end(writer.samples_written, total, rate)),
         lost_frames=decoder.lost_frames,
-        stated_samples=decoder.total_samples,
+        stated_samples=total,
     )
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Say which of several files an error is about."""
-    try:
-        yield
-    except (BitstreamError, ModelError) as error:
-        error.args = (f"{name}: {error}",)
-        raise
 
 
 def _events(decoder: StreamDecoder, stream: CountedBytes) -> Iterator[Event]:
@@ -216,10 +219,9 @@ def _sounds(decoder: StreamDecoder, events: Iterable[Event]) -> Iterator[Samples
         yield from decoder.sounds(event)
 
 
-def _length(decoder: StreamDecoder, samples_in: int, header: StreamHeader) -> int:
-    """Samples to write: as many as were encoded, but no more than were decoded."""
-    held = resampled_length(samples_in, header.sample_rate, header.source_rate)
-    return held if decoder.total_samples is None else min(held, decoder.total_samples)
+def _total(samples: int | None, header: StreamHeader, rate: int) -> int | None:
+    """Length at ``rate`` of what was encoded with so many samples; as many, where the rate is that of the source."""
+    return None if samples is None else resampled_length(samples, header.source_rate, rate)
 
 
 def _check_anything(decoder: StreamDecoder, samples_in: int, header: StreamHeader) -> None:
@@ -230,12 +232,10 @@ def _check_anything(decoder: StreamDecoder, samples_in: int, header: StreamHeade
         raise BitstreamError(f"nothing in it can be decoded ({reason})")
 
 
-def _missing_end(decoder: StreamDecoder, written: int, header: StreamHeader) -> tuple[str, ...]:
-    total = decoder.total_samples
+def _missing_end(written: int, total: int | None, rate: int) -> tuple[str, ...]:
     if total is None or written >= total:
         return ()
-    written_s, total_s = written / header.source_rate, total / header.source_rate
-    return (f"cut short: {written_s:.2f} s of {total_s:.2f} s are there",)
+    return (f"cut short: {written / rate:.2f} s of {total / rate:.2f} s are there",)
 
 
 def _seconds(samples: int | None, rate: int) -> float | None:

@@ -98,23 +98,23 @@ def test_a_full_disk_leaves_nothing(model: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_stopped_encoder_leaves_nothing(model: str, tmp_path: Path, number: int, code: int) -> None:
-    target = tmp_path / "a.vpc"
+def test_a_stopped_encoder_of_a_file_leaves_nothing(model: str, tmp_path: Path, number: int, code: int) -> None:
+    """Streams are in test_endings: they end as whole as they would by themselves."""
+    target, source = tmp_path / "out" / "a.vpc", tmp_path / "long.wav"
+    target.parent.mkdir()
+    wav(source, np.tile(tone(160_000), (360, 1)))
     child = subprocess.Popen(
-        command("encode", "-", str(target), "-m", model, "-l", "3"), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        command("encode", str(source), str(target), "-m", model, "-l", "3"), stderr=subprocess.PIPE
     )
-    assert child.stdin is not None
-    child.stdin.write((wav(tmp_path.parent / "x.wav", tone(64000))).read_bytes()[:60000])
-    child.stdin.flush()
     deadline = time.monotonic() + 60
-    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+    while not list(target.parent.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert len(list(tmp_path.iterdir())) == 1  # the temporary file
+    assert len(list(target.parent.iterdir())) == 1  # the temporary file
     child.send_signal(number)
     _, told = child.communicate(timeout=30)
     assert child.returncode == code, told
     assert b"Traceback" not in told
-    assert list(tmp_path.iterdir()) == []
+    assert list(target.parent.iterdir()) == []
 
 
 def test_a_binary_is_not_written_to_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

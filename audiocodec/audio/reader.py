@@ -17,8 +17,11 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from audiocodec.audio.raw import RawFormat
 from audiocodec.audio.wav import NeedMore, WavLayout, parse_header
+from audiocodec.ending import Ending
 from audiocodec.errors import AudioError
+from audiocodec.incoming import CountedBytes
 from audiocodec.output import STDIO, describe
 
 MIN_RATE, MAX_RATE = 8_000, 192_000
@@ -33,26 +36,38 @@ class AudioReader:
     """An audio file, or ``-`` for standard input, as float32 blocks ``[channels, n]`` with ``n >= 1``.
 
     ``frames`` is the length in samples a channel that the file states, None where only the end will tell;
-    ``samples_read`` counts what was really there. A WAV stream from a pipe is read as it arrives; other formats from a
-    pipe are first copied to a temporary file, because they cannot be decoded without seeking.
+    ``samples_read`` counts what was really there. WAV or raw samples from a pipe are read as they arrive; other formats
+    from a pipe are first copied to a temporary file, because they cannot be decoded without seeking.
+
+    Args:
+        block_samples: most samples of a block.
+        raw: how samples lie that have no header; None: there is one.
+        ending: whoever may ask a pipe to end before it does.
 
     Raises:
         AudioError: the file cannot be read, is no audio, or has an unsupported rate or channel count.
+        UsageError: no such raw format.
     """
 
-    def __init__(self, source: str | Path, block_samples: int = BLOCK_SAMPLES) -> None:
-        self.source = source
+    def __init__(
+        self,
+        source: str | Path,
+        block_samples: int = BLOCK_SAMPLES,
+        raw: RawFormat | None = None,
+        ending: Ending | None = None,
+    ) -> None:
+        self.source, self.raw, self._ending = source, raw, ending
         self.name = describe(source)
-        self.samples_read = 0
-        self.bytes_read: int | None = None
+        self.samples_read = self._samples_taken = 0
         self.frames: int | None = None
         self._block_samples = block_samples
         self._closing = contextlib.ExitStack()
-        self._pipe: BinaryIO | None = None
+        self._size: int | None = None
+        self._pipe: CountedBytes | None = None
         self._layout: WavLayout | None = None
         self._pending = b""
+        self.live = False  # whether samples are read as they arrive: WAV or raw ones from a pipe
         self._ahead: deque[np.ndarray] = deque()
-        self._samples_taken = 0
         try:
             self._open()
             self._check_geometry()
@@ -70,31 +85,40 @@ class AudioReader:
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):
             return self._open_pipe(file)
-        self.bytes_read = os.fstat(file.fileno()).st_size
-        return self._open_file(file)
+        self._size = os.fstat(file.fileno()).st_size
+        if self.raw is None:
+            return self._open_file(file)
+        return self._open_samples(CountedBytes(file), self.raw.layout, "RAW")
 
-    def _open_pipe(self, pipe: BinaryIO) -> None:
-        head = b""
-        while len(head) < _HEADER_BYTES and (more := _read_some(pipe, _HEADER_BYTES - len(head))):
+    def _open_pipe(self, file: BinaryIO) -> None:
+        pipe = CountedBytes(file, self._ending)
+        if self.raw is not None:
+            self.live = True
+            return self._open_samples(pipe, self.raw.layout, "RAW")
+        head, layout = b"", None
+        while len(head) < _HEADER_BYTES and (more := pipe.some(_HEADER_BYTES - len(head))):
             head += more
             with contextlib.suppress(NeedMore):
-                self._layout = parse_header(head)
+                layout = parse_header(head)
                 break
-        if self._layout is None:
+        if layout is None:
             spool = self._closing.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
             spool.write(head)
-            shutil.copyfileobj(pipe, spool)
-            self.bytes_read = spool.tell()
+            shutil.copyfileobj(file, spool)
+            self._size = spool.tell()
             spool.seek(0)
             return self._open_file(spool)
-        self._pipe = pipe
-        self._pending = head[self._layout.data_offset :]
-        self.bytes_read = len(head)
-        self.sample_rate, self.channels = self._layout.sample_rate, self._layout.channels
-        self.format, self.subtype = "WAV", self._layout.subtype
-        if self._layout.data_bytes is not None:
-            self.frames = self._layout.data_bytes // self._layout.frame_bytes
-        return None
+        self._pending, self.live = head[layout.data_offset :], True
+        return self._open_samples(pipe, layout, "WAV")
+
+    def _open_samples(self, pipe: CountedBytes, layout: WavLayout, name: str) -> None:
+        self._pipe, self._layout = pipe, layout
+        if self._ending is not None:
+            self._ending.live = self.live
+        self.sample_rate, self.channels = layout.sample_rate, layout.channels
+        self.format, self.subtype = name, layout.subtype
+        size = layout.data_bytes if self.live else self._size
+        self.frames = None if size is None else size // layout.frame_bytes
 
     def _open_file(self, file: BinaryIO) -> None:
         try:
@@ -162,9 +186,10 @@ class AudioReader:
             most = min(most, self.frames - self._samples_taken)
         data = self._pending
         # At least one frame, and as much more as has arrived: a live stream must not wait for a full block.
-        while most and len(data) < layout.frame_bytes and (more := _read_some(self._pipe, most * layout.frame_bytes)):
+        while most and len(data) < layout.frame_bytes and (more := self._pipe.some(most * layout.frame_bytes)):
             data += more
-            self.bytes_read = (self.bytes_read or 0) + len(more)
+        if self.raw is not None and not self._samples_taken and data[:4] == b"RIFF" and data[8:12] == b"WAVE":
+            raise AudioError(f"{self.name} begins with a WAV header, which says what it holds; leave --format away")
         whole = min(len(data) // layout.frame_bytes, most) * layout.frame_bytes
         self._pending = data[whole:]
         return layout.to_float(data[:whole])
@@ -186,17 +211,25 @@ class AudioReader:
         return f"at {sample / self.sample_rate:.6f} s (sample {sample})"
 
     @property
-    def live(self) -> bool:
-        """Whether samples are read as they arrive: a WAV stream from a pipe."""
-        return self._layout is not None
+    def bytes_read(self) -> int | None:
+        """Bytes of the file, or those that have come from a pipe."""
+        return self._pipe.count if self._pipe is not None and self.live else self._size
 
     @property
     def shortfall(self) -> str | None:
-        """After the last block: what to tell a user whose file ended before the length that it states, else None."""
-        if self.frames is None or self.samples_read >= self.frames:
+        """After the last block: what to tell a user whose file ended too early, or within a sample; else None."""
+        if self._ending is not None and self._ending.asked:
             return None
+        if self.frames is None or self.samples_read >= self.frames:
+            return self._remainder()
         read_s, stated_s = self.samples_read / self.sample_rate, self.frames / self.sample_rate
         return f"{self.name} is cut short: it holds {read_s:.3f} s of the {stated_s:.3f} s that its header states"
+
+    def _remainder(self) -> str | None:
+        if self._layout is None or (self.live and self.frames is not None):
+            return None  # libsndfile's, or chunks behind the samples of a WAV
+        left = len(self._pending) if self.live else (self._size or 0) % self._layout.frame_bytes
+        return f"{self.name} ends within a sample; its last {left} bytes are left out" if left else None
 
     def close(self) -> None:
         """Let go of the file; standard input stays open."""
@@ -209,12 +242,6 @@ class AudioReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _read_some(pipe: BinaryIO, most: int) -> bytes:
-    """Between 1 and ``most`` bytes, as soon as any have arrived; none at the end."""
-    read1 = getattr(pipe, "read1", None)
-    return bytes(read1(most) if read1 else pipe.read(most))
 
 
 def sndfile_reason(error: Exception) -> str:

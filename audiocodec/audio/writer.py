@@ -9,9 +9,10 @@ from types import TracebackType
 import numpy as np
 import soundfile
 
+from audiocodec.audio.raw import raw_subtype
 from audiocodec.audio.reader import sndfile_reason
 from audiocodec.audio.wav import build_header
-from audiocodec.errors import OutputError
+from audiocodec.errors import OutputError, UsageError
 from audiocodec.output import STDIO, OutputFile, describe
 
 # extension -> (libsndfile format, default subtype)
@@ -60,6 +61,8 @@ class _Sink:
 class AudioWriter:
     """Writes float32 blocks ``[channels, n]`` to a file, or to ``-`` as WAV; the extension chooses the format.
 
+    ``raw``: samples of this raw format and nothing else, whatever the extension.
+
     Integers are rounded after clipping to full scale; ``FLOAT`` and ``DOUBLE`` keep what lies beyond. Leaving the
     ``with`` block by an exception leaves no file.
 
@@ -75,12 +78,13 @@ class AudioWriter:
         subtype: str | None = None,
         force: bool = False,
         total_samples: int | None = None,
+        raw: str | None = None,
     ) -> None:
         self.samples_written = 0
         self._rate, self._channels, self._total = sample_rate, channels, total_samples
         self._out = OutputFile(target, force)
         self.name = self._out.name
-        self.format, self.subtype = choose_format(target, subtype)
+        self.format, self.subtype = choose_format(target, subtype, raw)
         if self.format == "WAV" and total_samples is not None and total_samples * channels * 8 >= 2**32:
             self.format = "RF64"  # WAV counts its bytes in 32 bits
         self._sink: _Sink | None = None
@@ -96,6 +100,8 @@ class AudioWriter:
         return self
 
     def _begin(self) -> None:
+        if self.format == "RAW":
+            return
         if not self._out.seekable():
             if self.format not in ("WAV", "RF64"):
                 raise OutputError(f"{self.name} cannot seek, and only WAV can be written there")
@@ -175,12 +181,19 @@ def _empty_flac(sample_rate: int, channels: int, bits: int) -> bytes:
     return b"fLaC\x80\x00\x00\x22" + block_samples * 2 + bytes(6) + geometry.to_bytes(8, "big") + bytes(16)
 
 
-def choose_format(target: str | Path, subtype: str | None = None) -> tuple[str, str]:
+def choose_format(target: str | Path, subtype: str | None = None, raw: str | None = None) -> tuple[str, str]:
     """The libsndfile format and subtype for an output, from its extension; ``-`` and devices get WAV.
+
+    ``raw`` names a raw format instead.
 
     Raises:
         OutputError: an extension that cannot be written, or a subtype that its format cannot hold.
+        UsageError: no such raw format, or a subtype beside it.
     """
+    if raw is not None:
+        if subtype is not None:
+            raise UsageError(f"{raw} says what samples are; leave --subtype away")
+        return "RAW", raw_subtype(raw)
     suffix = Path(target).suffix.lower()
     bare = str(target) == STDIO or (Path(target).exists() and not Path(target).is_file())
     if not bare and suffix not in FORMATS:

@@ -24,7 +24,7 @@ Exit codes:
   0 success; 1 the operating system refused; 2 wrong usage; 3 damaged or foreign .vpc (what can be decoded is written);
 4 unusable audio; 5 model missing or not the file's; 6 output exists or cannot be written; 7 recipe or config wrong;
 8 training or evaluation data missing; 9 optional package missing or broken; 70 a fault of our own; 130 interrupted;
-141 reader of a pipe gone; 143 terminated.
+141 reader of a pipe gone; 143 terminated. Interrupted and terminated live streams are whole up to there.
 """
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ _INFO_EPILOG = """Examples:
 
   audiocodec info small.vpc --json
 
-  audiocodec info speech-16k
+  audiocodec info speech-16k --latency
 """
 _DOCTOR_EPILOG = """Examples:
 
@@ -42,12 +42,19 @@ def register(app: typer.Typer) -> None:
 
 def info(
     thing: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A .vpc file, or a model's name or folder.")],
+    latency: Annotated[
+        bool, typer.Option("--latency", help="Measure a model's on this machine: framing, overlap, computing.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Describe a .vpc file or a model: rates, latency, size, cost."""
+    """Describe a .vpc file or a model: rates, latency, size, cost.
+
+    The latency of a model is what its algorithm must wait for. With --latency a live stream is coded frame by frame,
+    and medians and 95th percentiles (p50, p95) are printed of encoding, of decoding, and of both with the waiting.
+    """
     from audiocodec.describe import describe_thing
 
-    _show(describe_thing(thing), json)
+    _show(describe_thing(thing, latency), json)
 
 
 def models(json: Json = False) -> None:
@@ -108,7 +115,10 @@ def _show(facts: dict[str, object], json: bool) -> None:
         _print_json(facts)
         return
     for key, value in facts.items():
-        shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        if isinstance(value, dict):
+            shown: object = ", ".join(f"{name} {number}" for name, number in value.items())
+        else:
+            shown = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
         print(f"{key.replace('_', ' '):24} {shown}")
 
 

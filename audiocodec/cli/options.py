@@ -25,6 +25,18 @@ class StereoChoice(str, Enum):
     independent = "independent"
 
 
+class RawChoice(str, Enum):
+    """Samples without a header."""
+
+    u8 = "u8"
+    s16le = "s16le"
+    s24le = "s24le"
+    s32le = "s32le"
+    f32le = "f32le"
+    f64le = "f64le"
+
+
+RAW_NAMES = tuple(choice.value for choice in RawChoice)
 Stereo = Annotated[
     StereoChoice,
     typer.Option("--stereo", help="Two channels by themselves, as mid and side, or whichever is cheaper."),

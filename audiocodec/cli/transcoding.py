@@ -9,6 +9,7 @@ import typer
 from audiocodec.cli.jobs import run, say, warn
 from audiocodec.cli.loading import Placing
 from audiocodec.cli.options import (
+    RAW_NAMES,
     Batch,
     Bitrate,
     Device,
@@ -19,6 +20,7 @@ from audiocodec.cli.options import (
     Model,
     OutDir,
     Quiet,
+    RawChoice,
     Runtime,
     RuntimeChoice,
     Stereo,
@@ -27,10 +29,10 @@ from audiocodec.cli.options import (
 from audiocodec.cli.picking import AUTO
 from audiocodec.cli.places import audio_in, check_jobs, coded_in, plan, refuse_mixed_up
 from audiocodec.cli.works import Decoding, Encoding
-from audiocodec.errors import BitstreamError
+from audiocodec.errors import BitstreamError, UsageError
 
 if TYPE_CHECKING:
-    from audiocodec.reports import DecodeReport, EncodeReport
+    from audiocodec.reports import DecodeReport, EncodeReport, Report
 
 VPC = ".vpc"
 
@@ -44,7 +46,9 @@ _ENCODE_EPILOG = """Examples:
 
   audiocodec encode a.wav b.flac recordings/ --out-dir coded/     folders with all audio in them, side by side
 
-  arecord -f S16_LE -r 16000 | audiocodec encode - - > live.vpc
+  arecord -f S16_LE -r 16000 -t raw | audiocodec encode - - --format s16le --rate 16000 | nc host 5000
+
+  arecord -f S16_LE -r 16000 | timeout 60 audiocodec encode - minute.vpc     ends after a minute, as by Ctrl-C
 """
 _DECODE_EPILOG = """Examples:
 
@@ -57,6 +61,8 @@ _DECODE_EPILOG = """Examples:
   audiocodec decode coded/ --out-dir decoded/ --device cuda
 
   audiocodec decode small.vpc - | aplay
+
+  nc -l 5000 | audiocodec decode - - --format s16le --rate 48000 | aplay -f S16_LE -r 48000
 """
 
 
@@ -80,6 +86,13 @@ def encode(
     model: Model = AUTO,
     mode: Annotated[Mode, typer.Option("--mode", help="Entropy coded, or plain numbers.")] = Mode.range,
     stereo: Stereo = StereoChoice.auto,
+    raw: Annotated[
+        RawChoice | None, typer.Option("--format", help="INPUT is samples without a header; give --rate as well.")
+    ] = None,
+    rate: Annotated[int | None, typer.Option("--rate", metavar="HZ", help="Of samples without a header.")] = None,
+    channels: Annotated[
+        int | None, typer.Option("--channels", min=1, metavar="1|2", help="Of samples without a header; default: 1.")
+    ] = None,
     force: Force = False,
     runtime: Runtime = RuntimeChoice.auto,
     device: Device = "cpu",
@@ -95,17 +108,24 @@ def encode(
     report says which and why; where none is, one for the other is taken, with a note. Of a long file the start, the
     middle and the end are listened to, of a pipe the first 5 s; from pipe to pipe nothing waits for that, and it
     counts as speech.
+
+    WAV and raw samples from a pipe are encoded as they come, until it ends or a signal does (Ctrl-C, SIGTERM, SIGHUP):
+    the .vpc is then finished and valid, and the exit code that of the signal; a second signal aborts. Of a file, an
+    interrupted .vpc is removed.
     """
     files = plan(paths, out_dir, VPC, audio_in)
-    refuse_mixed_up(files, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus"))
+    refuse_mixed_up(
+        files, lambda target: target.suffix.lower() not in (".wav", ".flac", ".mp3", ".ogg", ".opus", ".raw")
+    )
     check_jobs(files, force, out_dir)
     placing = Placing.of(runtime.value, device, batch, len(files))
-    work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, placing, quiet)
+    samples = _samples(raw, rate, channels)
+    work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, placing, quiet, samples)
 
     def tell(report: EncodeReport, target: str) -> int:
         warn(report.problems)
         say(encode_line(report), target, quiet)
-        return 0
+        return _ended(report)
 
     run(files, work, tell, quiet, jobs)
 
@@ -126,8 +146,21 @@ def decode(
         ),
     ] = None,
     extension: Annotated[
-        str, typer.Option("--format", metavar="EXTENSION", help="Format where OUTPUT names none: wav, flac, ogg, mp3.")
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Where OUTPUT names none: wav, flac, ogg, mp3. Or, whatever OUTPUT is called, of samples alone: "
+            + ", ".join(RAW_NAMES)
+            + ".",
+        ),
     ] = "wav",
+    rate: Annotated[
+        int | None,
+        typer.Option(
+            "--rate", min=8000, max=192_000, metavar="HZ", help="Of the audio; default: that of the original."
+        ),
+    ] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME|PATH", help="Default: the model that the file names.")
     ] = None,
@@ -141,19 +174,43 @@ def decode(
 
     The audio has the rate, the channels and the length that were encoded; the extension of OUTPUT chooses its format.
     From a damaged file everything that can be decoded is written, and the exit code is 3.
+
+    Samples without a header have the rate of the original too, or that of --rate, and its channels; the report names
+    both. A pipe is decoded as it comes, until it ends or a signal does (Ctrl-C, SIGTERM, SIGHUP): what was decoded is
+    then whole, and the exit code that of the signal; a second signal aborts.
     """
-    files = plan(paths, out_dir, "." + extension.lower().lstrip("."), coded_in)
+    name = extension.lower().lstrip(".")
+    raw = name if name in RAW_NAMES else None
+    files = plan(paths, out_dir, ".raw" if raw else f".{name}", coded_in)
     refuse_mixed_up(files, lambda target: target.suffix.lower() != VPC)
     check_jobs(files, force, out_dir)
     placing = Placing.of(runtime.value, device, batch, len(files))
-    work = Decoding(model, subtype, force, placing)
+    work = Decoding(model, subtype, force, placing, raw, rate)
 
     def tell(report: DecodeReport, target: str) -> int:
         warn(report.problems)
         say(decode_line(report), target, quiet)
-        return BitstreamError.exit_code if report.problems else 0
+        return _ended(report) or (BitstreamError.exit_code if report.problems else 0)
 
     run(files, work, tell, quiet, jobs)
+
+
+def _samples(raw: RawChoice | None, rate: int | None, channels: int | None) -> tuple[str, int, int] | None:
+    """What the options say of samples without a header. Raises UsageError where that is not enough."""
+    if raw is None and (rate or channels):
+        raise UsageError("--rate and --channels are of samples without a header; name their --format as well")
+    if raw is None:
+        return None
+    if rate is None:
+        raise UsageError(f"{raw.value} samples do not say at what rate they are; pass --rate HZ")
+    return raw.value, rate, channels or 1
+
+
+def _ended(report: Report) -> int:
+    """0, unless a signal ended a live stream: then whatever else there is to do is left undone."""
+    if report.ended_by is not None:
+        raise typer.Exit(128 + report.ended_by)
+    return 0
 
 
 def encode_line(report: EncodeReport) -> str:

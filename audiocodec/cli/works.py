@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from audiocodec.cli.ending import ended_by_signals
 from audiocodec.cli.jobs import Job
 from audiocodec.cli.loading import Loader, Placing
 from audiocodec.cli.picking import Picker
@@ -29,17 +30,22 @@ class Encoding:
     force: bool
     placing: Placing
     quiet: bool
+    raw: tuple[str, int, int] | None = None
+    """Format, rate and channels of samples without a header."""
 
     def __call__(self, load: Loader | None = None) -> Callable[[Job, Update], EncodeReport]:
         """Load what is named, and give what encodes a file."""
-        from audiocodec.audio import AudioReader
+        from audiocodec.audio import AudioReader, RawFormat
         from audiocodec.transcode import encode_file
 
         pick = Picker(self.model, self.bitrate, self.levels, self.quiet, load or Loader(self.placing))
 
         def work(job: Job, update: Update) -> EncodeReport:
             source, target = job
-            with AudioReader(source) as reader:
+            with (
+                ended_by_signals() as ending,
+                AudioReader(source, raw=self.raw and RawFormat(*self.raw), ending=ending) as reader,
+            ):
                 codec, rate, picked = pick(reader, target)
                 report = encode_file(
                     codec,
@@ -51,7 +57,7 @@ class Encoding:
                     force=self.force,
                     progress=update,
                 )
-                return replace(report, picked=picked)
+                return replace(report, picked=picked, ended_by=ending.signum)
 
         return work
 
@@ -59,10 +65,10 @@ class Encoding:
         """Length that a recording states; 0 where it states none or cannot be read."""
         if not os.path.isfile(source):  # a FIFO gives what it holds once
             return 0.0
-        from audiocodec.audio import AudioReader
+        from audiocodec.audio import AudioReader, RawFormat
 
         try:
-            with AudioReader(source) as reader:
+            with AudioReader(source, raw=self.raw and RawFormat(*self.raw)) as reader:
                 return (reader.frames or 0) / reader.sample_rate
         except AudioError:
             return 0.0
@@ -76,6 +82,8 @@ class Decoding:
     subtype: str | None
     force: bool
     placing: Placing
+    raw: str | None = None
+    rate: int | None = None
 
     def __call__(self, load: Loader | None = None) -> Callable[[Job, Update], DecodeReport]:
         """Give what decodes a file; it loads models as files need them."""
@@ -86,7 +94,19 @@ class Decoding:
 
         def work(job: Job, update: Update) -> DecodeReport:
             source, target = job
-            return decode_file(find_codec, source, target, subtype=self.subtype, force=self.force, progress=update)
+            with ended_by_signals() as ending:
+                report = decode_file(
+                    find_codec,
+                    source,
+                    target,
+                    subtype=self.subtype,
+                    raw=self.raw,
+                    sample_rate=self.rate,
+                    force=self.force,
+                    ending=ending,
+                    progress=update,
+                )
+                return replace(report, ended_by=ending.signum)
 
         return work
 

@@ -52,3 +52,9 @@ class Runtime(Protocol):
 
     def tail(self, state: State) -> Samples:
         """``[batch, delay]``: what a decoder still holds back, as it sounds when silence follows."""
+
+    def join(self, states: Sequence[State]) -> State:
+        """States of several batches as that of one, their rows in this order; encoder's or decoder's, not both."""
+
+    def part(self, state: State, sizes: Sequence[int]) -> list[State]:
+        """The inverse: states of so many rows each. They may share memory: it is never changed in place."""

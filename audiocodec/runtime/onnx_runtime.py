@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,18 @@ class OnnxRuntime:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         return state["state.overlap.0"]
 
+    def join(self, states: Sequence[State]) -> State:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
+
+    def part(self, state: State, sizes: Sequence[int]) -> list[State]:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        ends = list(accumulate(sizes))
+        spans = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+        # Copies: a stream that is paused must not keep the states of all that were in its last batch. They cost 0.06 ms
+        # of the 0.35 ms that a frame takes among many.
+        return [{name: rows[span].copy() for name, rows in state.items()} for span in spans]
+
     @cached_property
     def _encoder(self) -> _Step:
         return _Step(self._folder / ENCODER, self._session(ENCODER), self._exported.fill)
@@ -108,12 +121,19 @@ class OnnxRuntime:
         self, graph: str, session: Any, name: str, values: NDArray[Any], rates: Sequence[RateSetting]
     ) -> NDArray[Any]:
         """Run a bottleneck's graph, which knows one rate at a time, for the rows of each rate."""
-        rows = [values] if len(set(rates)) == 1 else [values[i : i + 1] for i in range(len(values))]
-        results = [
-            _run(self._folder / graph, session, {name: part, "levels": np.array(rate.levels, np.int64)})[0]
-            for part, rate in zip(rows, rates, strict=False)
-        ]
-        return np.concatenate(results) if len(results) > 1 else results[0]
+        found: NDArray[Any] | None = None
+        for rate in dict.fromkeys(rates):
+            rows = [row for row, own in enumerate(rates) if own == rate]
+            whole = len(rows) == len(rates)
+            feeds = {name: values if whole else values[rows], "levels": np.array(rate.levels, np.int64)}
+            result = _run(self._folder / graph, session, feeds)[0]
+            if whole:
+                return result
+            if found is None:
+                found = np.empty((len(rates), *result.shape[1:]), result.dtype)
+            found[rows] = result
+        assert found is not None, "a batch of no rows"
+        return found
 
 
 class _Step:

@@ -62,9 +62,34 @@ class TorchRuntime:
         held: Samples = self.net.decoder.tail(state).cpu().numpy()
         return held
 
+    @torch.inference_mode()
+    def join(self, states: Sequence[Any]) -> Any:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return _joined(states)
+
+    @torch.inference_mode()
+    def part(self, state: Any, sizes: Sequence[int]) -> list[Any]:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return _parted(state, list(sizes))
+
     def _tensor(self, array: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
 
     def _conditioning(self, rates: Sequence[RateSetting]) -> tuple[Tensor, Tensor]:
         base = torch.tensor([float(rate.base_levels) for rate in rates], device=self.device)
         return torch.log2(base), torch.tensor([rate.levels for rate in rates], device=self.device)
+
+
+def _joined(states: Sequence[Any]) -> Any:
+    """Of tuples in tuples of tensors ``[batch, ...]``."""
+    if isinstance(states[0], Tensor):
+        return torch.cat(list(states))
+    return tuple(_joined(parts) for parts in zip(*states, strict=True))
+
+
+def _parted(state: Any, sizes: list[int]) -> list[Any]:
+    if isinstance(state, Tensor):
+        return list(state.split(sizes))  # views: on a GPU, copies would be thousands of small kernels
+    if not state:
+        return [()] * len(sizes)
+    return list(zip(*(_parted(part, sizes) for part in state), strict=True))

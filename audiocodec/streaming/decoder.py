@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from audiocodec.audio import MAX_RATE, MIN_RATE
 from audiocodec.bitstream import End, Event, Frames, Header, Lost, Silence, StreamHeader, StreamReader
 from audiocodec.concealment import Concealer
 from audiocodec.errors import BitstreamError
+from audiocodec.runtime.steps import Answer, Step, Work, alone
 from audiocodec.stereo import MidSide
 from audiocodec.streaming.limits import MAX_BLOCK_FRAMES
 
@@ -61,21 +62,29 @@ class StreamDecoder:
             BitstreamError: the header is damaged or foreign.
             ModelError: the model that made the stream is not at hand.
         """
-        return self._join(list(self.pieces(data)))
+        return self.joined(list(self.pieces(data)))
 
     def flush(self) -> Samples:
         """The rest. Raises BitstreamError if the stream ended before its header."""
-        return self._join(list(self.final_pieces()))
+        return self.joined(list(self.final_pieces()))
 
     def pieces(self, data: bytes) -> Iterator[Samples]:
         """Like ``push``, a little at a time: a few bytes can stand for hours of silence. Exhaust it before the next."""
-        for event in self.events(data):
-            yield from self.sounds(event)
+        return alone(self.work(data))
 
     def final_pieces(self) -> Iterator[Samples]:
         """Like ``flush``, a little at a time."""
+        return alone(self.final_work())
+
+    def work(self, data: bytes) -> Work[Samples]:
+        """``push`` as work that yields samples, and steps of the network that others may compute (``push_many``)."""
+        for event in self.events(data):
+            yield from self._play(event)
+
+    def final_work(self) -> Work[Samples]:
+        """``flush`` as work."""
         for event in self.final_events():
-            yield from self.sounds(event)
+            yield from self._play(event)
 
     def events(self, data: bytes) -> Iterator[Event]:
         """What these bytes say, for ``sounds``; reading goes on while it computes, in another thread if need be.
@@ -90,12 +99,10 @@ class StreamDecoder:
 
     def sounds(self, event: Event) -> Iterator[Samples]:
         """Samples that an event completes; exhaust it before the next."""
-        for sound in self._play(event):
-            yield self._give(sound)
-        if isinstance(event, End) and self.header is not None:
-            yield self._give(np.zeros((self.header.channels, 0), np.float32), last=True)
+        return alone(self._play(event))
 
-    def _join(self, pieces: list[Samples]) -> Samples:
+    def joined(self, pieces: list[Samples]) -> Samples:
+        """What ``push`` returns of what its work produced."""
         channels = self.header.channels if self.header is not None else 1
         return np.concatenate([np.zeros((channels, 0), np.float32), *pieces], axis=1)
 
@@ -128,7 +135,7 @@ class StreamDecoder:
             self.total_samples = total
             self._limit = -(-total * self.header.sample_rate // self.header.source_rate)
 
-    def _play(self, event: Event) -> Iterator[Samples]:
+    def _play(self, event: Event) -> Work[Samples]:
         match event:
             case Header():
                 pass  # taken in by _entropy_for, before the first packet is read
@@ -144,37 +151,41 @@ class StreamDecoder:
                 yield from self._drain()
                 yield from self._conceal(frames)
             case End(total):
+                assert self.header is not None
                 self._set_limit(total)
                 yield from self._drain()
+                yield self._give(np.zeros((self.header.channels, 0), np.float32), last=True)
 
-    def _decode_whole_blocks(self) -> list[Samples]:
+    def _decode_whole_blocks(self) -> Work[Samples]:
         assert self.header
         frames = np.concatenate(self._pending)
         whole = len(frames) // self.header.block_frames * self.header.block_frames
         self._pending = [frames[whole:]] if whole < len(frames) else []
-        parts = np.split(frames[:whole], range(self.header.block_frames, whole, self.header.block_frames))
-        return [self._decode(part) for part in parts if len(part)]
+        for start in range(0, whole, self.header.block_frames):
+            yield from self._decode(frames[start : start + self.header.block_frames])
 
-    def _drain(self) -> list[Samples]:
+    def _drain(self) -> Work[Samples]:
         """What is left of a block at the end of a run of frames; shorter than the others on every machine alike."""
         pending, self._pending = self._pending, []
-        return [self._decode(np.concatenate(pending))] if pending else []
+        if pending:
+            yield from self._decode(np.concatenate(pending))
 
-    def _decode(self, frames: NDArray[Any]) -> Samples:
+    def _decode(self, frames: NDArray[Any]) -> Work[Samples]:
         self._last = frames[-1:]
-        return self._concealer.resume(self._step(frames))
+        wave = yield from self._step(frames)
+        yield self._give(self._concealer.resume(wave))
 
-    def _step(self, frames: NDArray[Any]) -> Samples:
+    def _step(self, frames: NDArray[Any]) -> Generator[Step, Answer, Samples]:
         assert self._codec
         indices = frames[:, : len(self._rates)].transpose(1, 0, 2)
-        wave, self._state = self._codec.decode_block(indices, self._rates, self._state)
+        wave, self._state = yield Step(self._codec.runtime, "decode", indices, self._rates, self._state)
         return self._channels(wave)
 
     def _channels(self, wave: Samples) -> Samples:
         """What the network gave, as the channels that are heard."""
         return self._rate.unfold(wave) if isinstance(self._rate, MidSide) else wave
 
-    def _silence(self, frames: int) -> Iterator[Samples]:
+    def _silence(self, frames: int) -> Work[Samples]:
         """The tail of what came before, then zeros; the state returns to its beginning."""
         assert self.header is not None
         assert self._codec is not None
@@ -184,16 +195,17 @@ class StreamDecoder:
             tail = self._concealer.end(self._channels(self._codec.runtime.tail(self._state)))
             first[:, : tail.shape[1]] = tail[:, :hop]
         self._reset()
-        yield first
-        yield from _zeros(channels, hop, frames - 1)
+        yield self._give(first)
+        yield from map(self._give, _zeros(channels, hop, frames - 1))
 
-    def _conceal(self, frames: int) -> Iterator[Samples]:
+    def _conceal(self, frames: int) -> Work[Samples]:
         assert self.header
         done = 0
         while done < frames and self._last is not None and not self._concealer.silent:
-            yield self._concealer.fade(self._step(self._last))
+            wave = yield from self._step(self._last)
+            yield self._give(self._concealer.fade(wave))
             done += 1
-        yield from _zeros(self.header.channels, self.header.hop_samples, frames - done)
+        yield from map(self._give, _zeros(self.header.channels, self.header.hop_samples, frames - done))
 
     def _give(self, sound: Samples, last: bool = False) -> Samples:
         """Trim the delay and the end, and hold the last frame back."""

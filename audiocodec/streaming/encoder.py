@@ -12,6 +12,7 @@ from audiocodec.audio.samples import float_samples
 from audiocodec.bitstream import PacketEncoder, StreamHeader
 from audiocodec.bitstream.index import StreamEnd, end_packet
 from audiocodec.errors import UsageError
+from audiocodec.runtime.steps import Step, Work, alone
 from audiocodec.stereo import MidSide
 from audiocodec.streaming.limits import MAX_BLOCK_FRAMES
 
@@ -100,6 +101,14 @@ class StreamEncoder:
             AudioError: integers, NaN or infinity; the stream is as it was before.
             UsageError: another number of channels, or the stream is flushed.
         """
+        return list(alone(self.work(samples)))
+
+    def flush(self) -> list[bytes]:
+        """Code what is left, and as many frames more as the decoder's delay needs; no pushing after it."""
+        return list(alone(self.final_work()))
+
+    def work(self, samples: Samples) -> Work[bytes]:
+        """``push`` as work that yields packets, and steps of the network that others may compute (``push_many``)."""
         block = float_samples(samples)
         if self._flushed or block.shape[0] != self.channels:
             raise UsageError("the stream is flushed" if self._flushed else f"expected {self.channels} channels")
@@ -107,27 +116,29 @@ class StreamEncoder:
         if isinstance(self.rate, MidSide):
             block = self.rate.fold(block)
         self._pending = np.concatenate([self._pending, block], axis=1)
-        packets: list[bytes] = []
         start = 0
         while self._pending.shape[1] - start >= self._block:
-            packets += self._code(self._pending[:, start : start + self._block], self.header.block_frames)
+            yield from self._code(self._pending[:, start : start + self._block], self.header.block_frames)
             start += self._block
         self._pending = self._pending[:, start:].copy()  # a view would keep all that was pushed
-        return packets
 
-    def flush(self) -> list[bytes]:
-        """Code what is left, and as many frames more as the decoder's delay needs; no pushing after it."""
+    def final_work(self) -> Work[bytes]:
+        """``flush`` as work."""
         frames_left = self.codec.frames_for(self._samples) - self._frames_done
-        packets: list[bytes] = []
         while frames_left > 0:
             chunk = self._pending[:, : self._block]
             self._pending = self._pending[:, self._block :]
             chunk = np.pad(chunk, ((0, 0), (0, self._block - chunk.shape[1])))
             keep = min(frames_left, self.header.block_frames)
-            packets += self._code(chunk, keep)
+            yield from self._code(chunk, keep)
             frames_left -= keep
         self._flushed = True
-        return packets + self._emit_coded() + self._emit_silence()
+        yield from self._emit_coded()
+        yield from self._emit_silence()
+
+    def joined(self, packets: list[bytes]) -> list[bytes]:
+        """What ``push`` returns of what its work produced."""
+        return packets
 
     def end(self, total_samples: int | None = None) -> bytes:
         """The packet that ends a live stream, after ``flush``; files have theirs from ``FileWriter.close``.
@@ -143,23 +154,26 @@ class StreamEncoder:
     def _frames_done(self) -> int:
         return self._next_frame + sum(map(len, self._coded)) + self._silent_frames
 
-    def _code(self, wave: Samples, keep: int) -> list[bytes]:
+    def _code(self, wave: Samples, keep: int) -> Work[bytes]:
         """One block, of whose frames the first ``keep`` are written."""
         silent, overlap = not wave.any(), not wave[:, -self.codec.delay_samples :].any()
         quiet_before, self._overlap_silent = self._overlap_silent, overlap
         if silent and quiet_before:
-            packets = self._emit_coded()
+            yield from self._emit_coded()
             # Silence is the state a stream begins in: both sides return to it, and nothing need be sent.
             self._state = self.codec.runtime.encoder_state(len(self._rates))
             self._silent_frames += keep
-            live = self.header.block_frames == 1 and self._silent_frames >= self._packet_frames
-            return packets + (self._emit_silence() if live else [])
-        packets = self._emit_silence()
-        indices, self._state = self.codec.encode_block(wave, self._rates, self._state)
+            if self.header.block_frames == 1 and self._silent_frames >= self._packet_frames:
+                yield from self._emit_silence()
+            return
+        yield from self._emit_silence()
+        indices, self._state = yield Step(self.codec.runtime, "encode", wave, self._rates, self._state)
         frames = indices.transpose(1, 0, 2)[:keep]
-        absent = self.channels - len(self._rates)
-        self._coded.append(np.pad(frames, ((0, 0), (0, absent), (0, 0))))
-        return packets + (self._emit_coded() if sum(map(len, self._coded)) >= self._packet_frames else [])
+        if absent := self.channels - len(self._rates):
+            frames = np.pad(frames, ((0, 0), (0, absent), (0, 0)))
+        self._coded.append(frames)
+        if sum(map(len, self._coded)) >= self._packet_frames:
+            yield from self._emit_coded()
 
     def _emit_coded(self) -> list[bytes]:
         if not self._coded:

@@ -1,0 +1,79 @@
+"""What streams ask of networks, a block at a time: computed by itself, or with those of other streams as one batch.
+
+A stream's work is a generator. It yields a `Step` where it needs the network, and is sent what that gave; whatever else
+it yields is what it produces. So the stream does not know with whom it is computed, and no two of them ever meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from audiocodec.rates import RateSetting
+    from audiocodec.runtime.base import Runtime
+
+Product = TypeVar("Product")
+Answer = tuple[NDArray[Any], Any]
+"""What the network gave for a step: its rows, and the state after them."""
+
+
+@dataclass(eq=False)
+class Step:
+    """A block: ``rows`` are ``[batch, frames * hop]`` to encode, or ``[batch, frames, tokens]`` to decode."""
+
+    runtime: Runtime
+    kind: Literal["encode", "decode"]
+    rows: NDArray[Any]
+    rates: Sequence[RateSetting]
+    state: Any
+
+    def run(self) -> Answer:
+        """Compute it by itself."""
+        compute = self.runtime.encode if self.kind == "encode" else self.runtime.decode
+        return compute(self.rows, self.rates, self.state)
+
+    @property
+    def alike(self) -> tuple[int, str, int]:
+        """Equal for steps that can be one batch: of one runtime and kind, and of one length."""
+        return id(self.runtime), self.kind, self.rows.shape[1]
+
+
+Work = Generator[Step | Product, Any, None]
+
+
+def run_together(steps: Sequence[Step]) -> list[Answer]:
+    """Compute steps that are alike as one batch; the answer of each.
+
+    They are what each gives by itself up to the rounding of products, whose order depends on the size of a batch.
+    """
+    if len(steps) == 1:
+        return [steps[0].run()]
+    runtime, sizes = steps[0].runtime, [len(step.rows) for step in steps]
+    whole = Step(
+        runtime,
+        steps[0].kind,
+        np.concatenate([step.rows for step in steps]),
+        [rate for step in steps for rate in step.rates],
+        runtime.join([step.state for step in steps]),
+    )
+    result, state = whole.run()
+    return list(zip(np.split(result, list(accumulate(sizes))[:-1]), runtime.part(state, sizes), strict=True))
+
+
+def alone(work: Work[Product]) -> Iterator[Product]:
+    """What a stream's work produces, each of its steps computed by itself."""
+    answer: Answer | None = None
+    while True:
+        try:
+            item = work.send(answer)
+        except StopIteration:
+            return
+        answer = item.run() if isinstance(item, Step) else None
+        if not isinstance(item, Step):
+            yield item

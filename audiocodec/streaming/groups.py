@@ -1,0 +1,209 @@
+"""Many independent streams in one process: the blocks that are ready together run through the network as one batch.
+
+They share weights and never meet: each has its own state, and an error of one is its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol, TypeVar
+
+from audiocodec.errors import UsageError
+from audiocodec.runtime.steps import Step, Work, run_together
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+
+MOST_ROWS = 128
+"""Of a batch, one for each channel: a frame of each took 0.51 ms with 8, 0.39 with 32, 0.35 with 128 and 256."""
+
+
+class Stream(Protocol[In_contra, Out_co]):
+    """What a `StreamEncoder` (samples in, packets out) and a `StreamDecoder` (bytes in, samples out) have in common."""
+
+    def work(self, data: In_contra) -> Work[Any]:
+        """``push``, its steps yielded."""
+
+    def final_work(self) -> Work[Any]:
+        """``flush``, its steps yielded."""
+
+    def joined(self, products: list[Any]) -> Out_co:
+        """What ``push`` returns, of what its work produced."""
+
+
+def push_many(pushes: Sequence[tuple[Stream[In, Out], In]], most_rows: int = MOST_ROWS) -> list[Out | Exception]:
+    """``stream.push(data)`` of many streams at once, the results in their order.
+
+    Args:
+        pushes: encoders with samples ``[channels, n]``, decoders with bytes; each stream at most once. Models, rates
+            and sizes may differ; what is of one model and block length is computed together.
+        most_rows: channels in a batch; with 1, each stream is computed by itself.
+
+    Returns:
+        What each push returns; an error that one of them raises stands in its place, and the others go on.
+
+    Results are those of each stream alone up to the rounding of products, whose order depends on the batch: of half a
+    million tokens of twenty streams (speech and music, both runtimes) none differed, and samples by 1e-6. A token may.
+
+    Raises:
+        UsageError: a stream is named twice.
+    """
+    _check_once([stream for stream, _ in pushes])
+    outcomes = _together([stream.work(data) for stream, data in pushes], most_rows)
+    return [_result(stream, outcome) for (stream, _), outcome in zip(pushes, outcomes, strict=True)]
+
+
+def flush_many(streams: Sequence[Stream[Any, Out]], most_rows: int = MOST_ROWS) -> list[Out | Exception]:
+    """``stream.flush()`` of many streams at once; see `push_many`."""
+    _check_once(streams)
+    outcomes = _together([stream.final_work() for stream in streams], most_rows)
+    return [_result(stream, outcome) for stream, outcome in zip(streams, outcomes, strict=True)]
+
+
+def _check_once(streams: Sequence[Stream[Any, Any]]) -> None:
+    if len({id(stream) for stream in streams}) < len(streams):
+        raise UsageError("a stream is pushed to twice at once; join what belongs to it")
+
+
+def _result(stream: Stream[Any, Out], outcome: list[Any] | Exception) -> Out | Exception:
+    return outcome if isinstance(outcome, Exception) else stream.joined(outcome)
+
+
+def _together(works: Sequence[Work[Any]], most_rows: int) -> list[list[Any] | Exception]:
+    """What each produces, or its error; in rounds, in each of which every stream that goes on has one step computed."""
+    outcomes: list[list[Any] | Exception] = [[] for _ in works]
+    asked = {place: step for place, work in enumerate(works) if (step := _advance(work, None, outcomes, place))}
+    while asked:
+        following: dict[int, Step] = {}
+        for places in _batches(asked, most_rows):
+            try:
+                answers = run_together([asked[place] for place in places])
+            except Exception as error:
+                for place in places:
+                    outcomes[place] = error
+                continue
+            for place, answer in zip(places, answers, strict=True):
+                if step := _advance(works[place], answer, outcomes, place):
+                    following[place] = step
+        asked = following
+    return outcomes
+
+
+def _advance(work: Work[Any], answer: Any, outcomes: list[list[Any] | Exception], place: int) -> Step | None:
+    """Go on to the next step, if there is one."""
+    products: list[Any] = []
+    try:
+        while not isinstance(item := work.send(answer), Step):
+            products.append(item)
+            answer = None
+    except StopIteration:
+        item = None
+    except Exception as error:
+        outcomes[place] = error
+        return None
+    done = outcomes[place]
+    assert isinstance(done, list)
+    done += products
+    return item
+
+
+def _batches(asked: dict[int, Step], most_rows: int) -> list[list[int]]:
+    """The places whose steps are computed together."""
+    groups: dict[Any, list[list[int]]] = {}
+    rows: dict[Any, int] = {}
+    for place, step in asked.items():
+        key, size = step.alike, len(step.rows)
+        if key not in groups or rows[key] + size > most_rows:
+            groups.setdefault(key, []).append([])
+            rows[key] = 0
+        groups[key][-1].append(place)
+        rows[key] += size
+    return [places for batches in groups.values() for places in batches]
+
+
+@dataclass(eq=False)
+class _Request:
+    """What a stream is to do, and who waits for it."""
+
+    stream: Stream[Any, Any]
+    work: Work[Any]
+    future: Future[Any] = field(default_factory=Future)
+
+
+class StreamGroup:
+    """A thread that computes for many live streams: what arrives while it is busy is the next batch.
+
+    So a stream alone waits for nothing, and the more there are, the less each costs. Any thread may push; what is
+    pushed to one stream is done in that order. Use it as a context manager, or call `close`.
+
+    Args:
+        most_rows: channels in a batch; with 1, every stream gives to the bit what it gives alone.
+    """
+
+    def __init__(self, most_rows: int = MOST_ROWS) -> None:
+        self._most_rows = most_rows
+        self._asked: SimpleQueue[_Request | None] = SimpleQueue()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._serve, name="streams", daemon=True)
+        self._thread.start()
+
+    def push(self, stream: Stream[In, Out], data: In) -> Future[Out]:
+        """The future result of ``stream.push(data)``, or what it raises; ``data`` must not change until then."""
+        return self._ask(_Request(stream, stream.work(data)))
+
+    def flush(self, stream: Stream[Any, Out]) -> Future[Out]:
+        """The future result of ``stream.flush()``."""
+        return self._ask(_Request(stream, stream.final_work()))
+
+    def close(self) -> None:
+        """End the thread once everything that was asked is done."""
+        with self._lock:
+            self._closed = True
+            self._asked.put(None)
+        self._thread.join()
+
+    def __enter__(self) -> StreamGroup:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: _Request) -> Future[Any]:
+        with self._lock:
+            if self._closed:
+                raise UsageError("the group of streams is closed")
+            self._asked.put(request)
+        return request.future
+
+    def _serve(self) -> None:
+        """All of the thread."""
+        waiting: list[_Request] = []
+        ending = False
+        while waiting or not ending:
+            arrived = [] if waiting or ending else [self._asked.get()]
+            try:
+                while True:
+                    arrived.append(self._asked.get_nowait())
+            except Empty:
+                pass
+            ending = ending or None in arrived
+            waiting += [request for request in arrived if request]
+            # The first of each stream, which does one thing after the other
+            now = {request.stream: request for request in reversed(waiting)}
+            waiting = [request for request in waiting if request is not now[request.stream]]
+            self._do([request for request in now.values() if request.future.set_running_or_notify_cancel()])
+
+    def _do(self, requests: Sequence[_Request]) -> None:
+        outcomes = _together([request.work for request in requests], self._most_rows)
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                request.future.set_exception(outcome)
+            else:
+                request.future.set_result(request.stream.joined(outcome))

@@ -1,0 +1,156 @@
+"""Live streams of the commands: raw samples through pipes, as they come; and what a frame takes on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from coding_helpers import tone, wav
+from conftest import speech_like
+
+from audiocodec.audio import RAW_FORMATS, AudioReader, RawFormat
+from audiocodec.cli import main
+from audiocodec.cli.options import RAW_NAMES
+from audiocodec.describe import describe_file
+
+MODEL = ("-m", "speech-16k")
+RAW = ("--format", "s16le", "--rate", "16000")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "audiocodec", *arguments]
+
+
+def through(data: bytes, *arguments: str, code: int = 0) -> tuple[bytes, str]:
+    """Standard output and error of a command that reads ``data``."""
+    result = subprocess.run(command(*arguments), input=data, capture_output=True, timeout=100)
+    assert result.returncode == code, result.stderr
+    return result.stdout, result.stderr.decode()
+
+
+def integers(wave: np.ndarray) -> bytes:
+    """Samples ``[n]`` or ``[n, channels]`` as s16le."""
+    return np.rint(wave * 32767).astype("<i2").tobytes()
+
+
+def as_raw(name: str, integers: np.ndarray) -> bytes:
+    """``[n, channels] int16`` in a raw format that holds them all."""
+    wide = integers.astype(np.int64)
+    match name:
+        case "s24le":
+            return (wide << 8).astype("<i4").reshape(-1, 1).view(np.uint8)[:, :3].tobytes()
+        case "s32le":
+            return (wide << 16).astype("<i4").tobytes()
+        case "f32le" | "f64le":
+            return (wide / 32768).astype("<f4" if name == "f32le" else "<f8").tobytes()
+    return integers.astype("<i2").tobytes()
+
+
+def test_the_command_line_knows_the_library_s_formats() -> None:
+    assert tuple(RAW_FORMATS) == RAW_NAMES
+
+
+@pytest.mark.parametrize("name", ["s16le", "s24le", "s32le", "f32le", "f64le"])
+def test_raw_files_hold_what_wav_files_hold(name: str, tmp_path: Path) -> None:
+    samples = np.rint(tone(5000, 2, 44100) * 32767).astype(np.int16)
+    (tmp_path / "a.raw").write_bytes(as_raw(name, samples) + b"\0")
+    with AudioReader(tmp_path / "a.raw", raw=RawFormat(name, 44100, 2)) as reader:
+        assert (reader.frames, reader.live, reader.sample_rate, reader.channels) == (5000, False, 44100, 2)
+        read = np.concatenate(list(reader), axis=1)
+    np.testing.assert_array_equal(read, samples.T / np.float32(32768))
+    assert str(reader.shortfall).endswith("ends within a sample; its last 1 bytes are left out")
+
+
+def test_raw_through_pipes_gives_the_samples_that_files_give(tmp_path: Path) -> None:
+    """By a raw pipe, a raw file and a WAV file the .vpc is the same, and so is what comes back of it."""
+    samples = np.rint(np.stack([speech_like(3.0, 44100), speech_like(3.0, 44100, 1)], axis=1) * 32767).astype("<i2")
+    soundfile.write(tmp_path / "a.wav", samples, 44100)
+    (tmp_path / "a.raw").write_bytes(samples.tobytes())
+    layout = ("--format", "s16le", "--rate", "44100", "--channels", "2")
+    assert main(["encode", str(tmp_path / "a.wav"), str(tmp_path / "a.vpc"), *MODEL]) == 0
+    assert main(["encode", str(tmp_path / "a.raw"), str(tmp_path / "b.vpc"), *MODEL, *layout]) == 0
+    through(samples.tobytes(), "encode", "-", str(tmp_path / "c.vpc"), *MODEL, *layout)
+    coded = (tmp_path / "a.vpc").read_bytes()
+    assert (tmp_path / "b.vpc").read_bytes() == coded
+    assert (tmp_path / "c.vpc").read_bytes() == coded
+    assert main(["decode", str(tmp_path / "a.vpc"), str(tmp_path / "back.wav")]) == 0
+    back, rate = soundfile.read(tmp_path / "back.wav", dtype="int16")
+    assert (rate, back.shape) == (44100, samples.shape)
+    sound, told = through(coded, "decode", "-", "-", "--format", "s16le")
+    assert sound == back.astype("<i2").tobytes()
+    assert "44100 Hz stereo" in told
+    floats, _ = through(coded, "decode", "-", "-", "--format", "f32le")
+    np.testing.assert_allclose(np.frombuffer(floats, "<f4"), back.ravel() / 32768, atol=0.6 / 32768)
+    assert main(["decode", str(tmp_path / "b.vpc"), "--format", "s16le"]) == 0
+    assert (tmp_path / "b.raw").read_bytes() == sound
+
+
+def test_from_pipe_to_pipe_raw_and_wav_are_the_same(tmp_path: Path) -> None:
+    wave = speech_like(2.0)
+    data = wav(tmp_path / "a.wav", wave).read_bytes()
+    by_wav, _ = through(data, "encode", "-", "-", *MODEL)
+    raw = soundfile.read(tmp_path / "a.wav", dtype="int16")[0].astype("<i2").tobytes()
+    by_raw, _ = through(raw, "encode", "-", "-", *MODEL, *RAW)
+    assert by_raw == by_wav
+    sound, _ = through(by_raw, "decode", "-", "-", "--format", "s16le", "--rate", "48000")
+    assert len(sound) == 3 * len(raw)
+
+
+def test_a_raw_file_and_its_end_within_a_sample(tmp_path: Path) -> None:
+    _, told = through(integers(speech_like(1.0)) + b"\1", "encode", "-", str(tmp_path / "a.vpc"), *MODEL, *RAW)
+    assert "warning: standard input ends within a sample; its last 1 bytes are left out" in told
+    assert describe_file(tmp_path / "a.vpc")["samples"] == 16000
+
+
+def test_options_of_raw_samples_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(wav(tmp_path / "a.wav", tone(1000)))
+    target = str(tmp_path / "a.vpc")
+    assert main(["encode", source, target, *MODEL, "--format", "s16le"]) == 2
+    assert "pass --rate HZ" in capsys.readouterr().err
+    assert main(["encode", source, target, *MODEL, "--rate", "16000"]) == 2
+    assert "--format" in capsys.readouterr().err
+    assert main(["encode", source, target, *MODEL, *RAW]) == 4
+    assert "begins with a WAV header" in capsys.readouterr().err
+    assert main(["encode", source, target, *MODEL, *RAW, "--channels", "3"]) == 4
+    assert main(["decode", source, "-", "--format", "s16le", "--subtype", "PCM_24"]) == 2
+    assert not (tmp_path / "a.vpc").exists()
+
+
+def test_a_live_pipe_of_raw_samples_gives_packets_as_they_are_ready() -> None:
+    child = subprocess.Popen(
+        command("encode", "-q", "-", "-", *MODEL, *RAW), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(integers(speech_like(1.0)) + b"\1")  # a lonely byte waits for its other half
+    child.stdin.flush()
+    received = b""
+    while len(received) < 200:  # four packets, while the input is still open
+        assert select.select([child.stdout], [], [], 100)[0], "nothing came"
+        received += os.read(child.stdout.fileno(), 4096)
+    child.stdin.close()
+    assert child.wait(timeout=30) == 0
+    child.stdout.close()
+
+
+def test_latency_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "speech-16k", "--latency", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["latency_ms"], facts["framing_ms"], facts["overlap_ms"]) == (30, 20, 10)
+    assert 0 < facts["encoding_ms"]["p50"] <= facts["encoding_ms"]["p95"]
+    assert 30 + facts["decoding_ms"]["p50"] < facts["end_to_end_ms"]["p50"] <= facts["end_to_end_ms"]["p95"]
+    assert main(["info", "speech-16k", "--latency"]) == 0
+    assert re.search(r"^end to end ms +p50 [\d.]+, p95 [\d.]+$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_file_has_no_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(wav(tmp_path / "a.wav", tone(100))), "--latency"]) == 2
+    assert "name a model" in capsys.readouterr().err
