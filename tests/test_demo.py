@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import struct
 import tempfile
@@ -19,7 +20,7 @@ from audiocodec.cli.main import main
 
 pytest.importorskip("uvicorn", reason="the page's packages are not installed: pip install 'audiocodec[demo]'")
 from audiocodec.demo.limits import Limits
-from audiocodec.demo.pool import BusyError, Pool
+from audiocodec.demo.pool import AbandonedError, BusyError, Pool, check_wanted
 from audiocodec.demo.store import ForgottenError, Recording, Store
 
 MODEL = "speech-16k"
@@ -250,8 +251,6 @@ def test_recordings_are_kept_for_a_time_a_number_and_a_size() -> None:
 
 
 def test_the_queue_has_an_end() -> None:
-    import asyncio
-
     async def crowd() -> list[object]:
         pool, gate = Pool(workers=1, queue=1), threading.Event()
         waiting = [asyncio.create_task(pool.run(gate.wait)) for _ in range(3)]
@@ -264,6 +263,27 @@ def test_the_queue_has_an_end() -> None:
     first, second, third, again = asyncio.run(crowd())
     assert (first, second, again) == (True, True, "again")
     assert isinstance(third, BusyError)
+
+
+def test_work_that_nobody_waits_for_ends() -> None:
+    ended = []
+
+    def endless() -> None:
+        try:
+            while True:
+                check_wanted()
+        except AbandonedError as error:
+            ended.append(error)
+            raise
+
+    async def leave() -> bool:
+        return True
+
+    pool = Pool(workers=1, queue=0)
+    with pytest.raises(AbandonedError):
+        asyncio.run(pool.run(endless, leave))
+    assert len(ended) == 1
+    assert asyncio.run(pool.run(lambda: "again", leave)) == "again"
 
 
 def test_live_sound_comes_back_through_the_codec(client: Client) -> None:

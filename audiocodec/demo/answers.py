@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from audiocodec.demo.pool import BusyError
+from audiocodec.demo.pool import AbandonedError, BusyError
 from audiocodec.demo.store import Coding, ForgottenError
 from audiocodec.errors import AudiocodecError, UsageError
 
@@ -103,6 +103,7 @@ async def fault(_: Request, __: Exception) -> Response:
 HANDLERS: dict[Any, Any] = {
     AudiocodecError: said,
     HTTPException: refused,
+    AbandonedError: gone,
     ClientDisconnect: gone,
     Exception: fault,
 }

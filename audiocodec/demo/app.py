@@ -66,7 +66,7 @@ class Demo:
         if data is None:
             most = f"{self.limits.upload_bytes / 1e6:g} MB"
             return answers.error(413, f"{name} is larger than {most}, which is the most this page takes")
-        recording = await self.pool.run(partial(self.studio.open, name, data))
+        recording = await self.pool.run(partial(self.studio.open, name, data), request.is_disconnected)
         return JSONResponse({"key": self.store.add(recording), **recording.told()}, status_code=201)
 
     async def forget(self, request: Request) -> Response:
@@ -82,13 +82,13 @@ class Demo:
     async def coding(self, request: Request) -> Response:
         """Code a recording at a rate."""
         recording, model, levels = self._asked(request)
-        coding = await self._work(recording, partial(self.studio.coding, recording, model, levels))
+        coding = await self._work(request, recording, partial(self.studio.coding, recording, model, levels))
         return JSONResponse(answers.told(coding))
 
     async def opus(self, request: Request) -> Response:
         """Code it by Opus at the same bytes."""
         recording, model, levels = self._asked(request)
-        coding = await self._work(recording, partial(self.studio.with_opus, recording, model, levels))
+        coding = await self._work(request, recording, partial(self.studio.with_opus, recording, model, levels))
         if coding.opus is None:
             return JSONResponse({"note": coding.opus_note})
         return JSONResponse({"bytes": coding.opus.size, "kbps": coding.opus.kbps, "use": coding.opus.use})
@@ -98,28 +98,28 @@ class Demo:
         version = request.path_params["version"]
         if version == "original":
             recording = self.store.get(request.path_params["key"])
-            return answers.wav(await self._work(recording, partial(self.studio.original, recording)))
+            return answers.wav(await self._work(request, recording, partial(self.studio.original, recording)))
         recording, model, levels = self._asked(request)
         if version == "opus":
 
             def decode_opus() -> bytes:
                 coding = self.studio.with_opus(recording, model, levels)
-                return self.studio.opus_decoded(coding, recording.channels)
+                return self.studio.opus_decoded(recording, coding)
 
-            return answers.wav(await self._work(recording, decode_opus))
+            return answers.wav(await self._work(request, recording, decode_opus))
         loss = answers.number(request, "loss", 0.0, 1.0)
         seed = int(answers.number(request, "seed", 0, MOST_SEED))
 
         def decode() -> tuple[bytes, int, int]:
             return self.studio.decoded(recording, self.studio.coding(recording, model, levels), loss, seed)
 
-        data, packets, lost = await self._work(recording, decode)
+        data, packets, lost = await self._work(request, recording, decode)
         return answers.wav(data, {"x-packets": str(packets), "x-lost": str(lost)})
 
     async def file(self, request: Request) -> Response:
         """The .vpc, to be saved."""
         recording, model, levels = self._asked(request)
-        coding = await self._work(recording, partial(self.studio.coding, recording, model, levels))
+        coding = await self._work(request, recording, partial(self.studio.coding, recording, model, levels))
         name = recording.name if recording.kind == "vpc" else f"{recording.name.rpartition('.')[0] or 'recording'}.vpc"
         headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
         return Response(coding.data, media_type="application/octet-stream", headers=headers)
@@ -129,10 +129,10 @@ class Demo:
         levels = int(answers.number(request, "levels", 1, 1 << 20))
         return recording, request.query_params.get("model", ""), levels
 
-    async def _work(self, recording: Recording, job: Callable[[], Any]) -> Any:
+    async def _work(self, request: Request, recording: Recording, job: Callable[[], Any]) -> Any:
         if not recording.stage:
             recording.stage = "waiting"
-        return await self.pool.run(job)
+        return await self.pool.run(job, request.is_disconnected)
 
 
 def make_app(load: Load, limits: Limits | None = None, names: Collection[str] = (), any_address: bool = False) -> Guard:

@@ -8,13 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.audio import AudioReader, Resampler
+from audiocodec.demo.pool import check_wanted
 from audiocodec.demo.store import OpusCoding
+from audiocodec.errors import AudioError
 
-LEAST_BPS = 2_000
-TRIES = 5
-CLOSE = 0.03  # of the bytes wanted
 LOW_BPS = 9_000
 """Below it frames are 60 ms long instead of 20: Opus then spends less on saying where they begin, and goes lower."""
+LEAST_BPS = 2_500
+TRIES = 5
+CLOSE = 0.03  # of the bytes wanted
+HOLLOW_BYTES = 3.0
+"""Packets of fewer bytes hold no sound: asked for less than it can do, libopus sends two that say nothing."""
 
 
 def absent() -> str | None:
@@ -36,30 +40,45 @@ def prepared(reader: AudioReader) -> tuple[NDArray[np.float32], int]:
 
 
 def at_bytes(wave: NDArray[np.float32], rate: int, size: int, music: bool) -> OpusCoding:
-    """The encoding whose packets come nearest to ``size`` bytes, those of them first that need no more.
+    """The encoding whose packets come nearest to ``size`` bytes, preferring those that need no more.
 
-    Opus has a least rate; where that needs more, it is what is given. Raises AudioError.
+    The rate varies with the sound, as it does in ours; where that cannot go low enough (about 4 kbps), it is held
+    constant. Where Opus cannot go so low at all, its least is given. Raises AudioError.
     """
+    low = size * 8 * rate / wave.shape[-1] < LOW_BPS
+    found: list[OpusCoding] = []
+    options = {"application": "audio" if music else "voip", "frame_duration": "60" if low else "20"}
+    for variable in ("on", "off") if low else ("on",):
+        found += _searched(wave, rate, size, {**options, "vbr": variable})
+        if any(one.size <= size * (1 + CLOSE) for one in found):
+            break
+    if not found:
+        raise AudioError("at every rate that was tried it keeps no sound")
+    return min(found, key=lambda one: (max(one.size - size * (1 + CLOSE), 0), abs(one.size - size)))
+
+
+def _searched(wave: NDArray[np.float32], rate: int, size: int, options: dict[str, str]) -> list[OpusCoding]:
+    """Encodings that come nearer and nearer to ``size`` bytes; none of them hollow."""
     from audiocodec.evaluate.peers.pyav import encode
 
     seconds = wave.shape[-1] / rate
-    wanted_bps = size * 8 / seconds
-    options = {
-        "application": "audio" if music else "voip",
-        "vbr": "on",
-        "frame_duration": "60" if wanted_bps < LOW_BPS else "20",
-    }
     found: list[OpusCoding] = []
-    asked = max(wanted_bps, LEAST_BPS)
+    least = float(LEAST_BPS)
+    asked = max(size * 8 / seconds, least)
     for _ in range(TRIES):
+        check_wanted()
         data = encode(wave, rate, "libopus", "ogg", options, round(asked))
         use = _use(data)
         got = round(sum(count for _, count in use))
+        if got < HOLLOW_BYTES * len(use):
+            asked = least = 1.3 * asked
+            continue
         found.append(OpusCoding(data, got, got * 8e-3 / seconds, use))
-        if size * (1 - CLOSE) <= got <= size or (asked <= LEAST_BPS and got > size):
+        following = max(asked * size / got, least)
+        if size * (1 - CLOSE) <= got <= size or abs(following - asked) < 1.0:
             break
-        asked = max(asked * size / max(got, 1), LEAST_BPS)
-    return min(found, key=lambda one: (max(one.size - size * (1 + CLOSE), 0), abs(one.size - size)))
+        asked = following
+    return found
 
 
 def _use(data: bytes) -> list[tuple[float, float]]:
@@ -69,15 +88,3 @@ def _use(data: bytes) -> list[tuple[float, float]]:
     with pyav().open(io.BytesIO(data)) as container:
         packets = [(packet.duration, packet.time_base, packet.size) for packet in container.demux(audio=0)]
     return [(float((duration or 0) * base), float(size)) for duration, base, size in packets if size]
-
-
-def as_wav(data: bytes, channels: int) -> bytes:
-    """An Ogg Opus file as a WAV file."""
-    import soundfile
-
-    from audiocodec.evaluate.peers.pyav import decode
-
-    wave, rate = decode(data, channels)
-    file = io.BytesIO()
-    soundfile.write(file, np.clip(wave.T, -1.0, 1.0).astype(np.float32), rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()

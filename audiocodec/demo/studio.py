@@ -12,6 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from audiocodec import models
 from audiocodec.audio import AudioReader, AudioWriter, Resampler
 from audiocodec.bitstream import StreamHeader
@@ -19,6 +22,7 @@ from audiocodec.choosing import choose
 from audiocodec.demo import opus
 from audiocodec.demo.coded import extent, is_coded, read_header, use_of, with_losses
 from audiocodec.demo.limits import Limits
+from audiocodec.demo.pool import check_wanted
 from audiocodec.demo.store import Coding, Recording
 from audiocodec.errors import AudiocodecError, AudioError, ModelError
 from audiocodec.stereo import MidSide
@@ -145,9 +149,18 @@ class Studio:
 
     def original(self, recording: Recording) -> bytes:
         """What was dropped as a WAV file. Raises AudiocodecError."""
+        return self._as_wav(recording, recording.data)
+
+    def opus_decoded(self, recording: Recording, coding: Coding) -> bytes:
+        """What Opus made of it, as a WAV file. Raises AudioError where Opus was not run."""
+        if coding.opus is None:
+            raise AudioError(coding.opus_note or "Opus was not run for this rate")
+        return self._as_wav(recording, coding.opus.data)
+
+    def _as_wav(self, recording: Recording, data: bytes) -> bytes:
         with _workplace(recording.name) as folder, _stage(recording, "reading"):
-            target = folder / "original.wav"
-            with AudioReader(_written(folder, recording.data)) as reader:
+            target = folder / "heard.wav"
+            with AudioReader(_written(folder, data)) as reader:
                 rate = min(reader.sample_rate, LISTENING_RATE)
                 resampler = Resampler(reader.sample_rate, rate, reader.channels)
                 with AudioWriter(target, rate, reader.channels) as writer:
@@ -168,20 +181,16 @@ class Studio:
             decode_file(codec, source, target, progress=self._progress(recording))
             return target.read_bytes(), packets, lost
 
-    def opus_decoded(self, coding: Coding, channels: int) -> bytes:
-        """What Opus made of it, as a WAV file. Raises AudioError where Opus was not run."""
-        if coding.opus is None:
-            raise AudioError(coding.opus_note or "Opus was not run for this rate")
-        return opus.as_wav(coding.opus.data, channels)
-
-    def _blocks(self, reader: AudioReader, name: str) -> Iterator:
+    def _blocks(self, reader: AudioReader, name: str) -> Iterator[NDArray[np.float32]]:
         """Blocks of a reader, which may hold more than its header states."""
         for block in reader:
+            check_wanted()
             self._check_length(name, reader.samples_read / reader.sample_rate)
             yield block
 
     def _progress(self, recording: Recording) -> Callable[[float, float | None], None]:
         def progress(done_s: float, _: float | None) -> None:
+            check_wanted()
             self._check_length(recording.name, done_s)
             recording.share = min(1.0, done_s / recording.seconds)
 

@@ -6,6 +6,7 @@ import { forget, getAudio, getJson, place, postJson } from "./server.js";
 const $ = (id) => document.getElementById(id);
 const DEBOUNCE_MS = 220;
 const MOST_HZ = 12000;
+const HINT = "Keys 1, 2 and 3 switch at the same moment, space plays and pauses.";
 
 export const size = (bytes) =>
   bytes < 1e3 ? `${bytes} bytes` : bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
@@ -60,7 +61,7 @@ export class Bench {
     this.seed = 1;
     this.levels = [null, null, null];
     this.coding = this.opus = null;
-    this.wave = null;
+    this.lossText = "";
     this.topHz = Math.min(recording.sample_rate / 2, MOST_HZ);
     const coded = recording.kind === "vpc";
     $("name").textContent = recording.name;
@@ -73,7 +74,7 @@ export class Bench {
     this.root.querySelector(".voices").dataset.count = absent.filter((one) => !one).length;
     $("opus-note").hidden = coded || !this.about.opus_note;
     $("opus-note").textContent = `Opus cannot be heard beside it: ${this.about.opus_note}`;
-    if (coded) this.say("A .vpc has no original to compare with; it plays at the rate that it was made with.");
+    this.say("");
     this.figures.forEach((figure) => pictures.wipe(figure.querySelector("canvas")));
     this.draw();
     $("bench").hidden = false;
@@ -136,6 +137,8 @@ export class Bench {
       const ours = await this.watched(recording, getAudio(wanted, options));
       if (!current()) return;
       $("loss-note").textContent = loss ? `${ours.lost} of ${ours.packets} packets are lost` : "As on a network, of 20 ms each";
+      this.lossText = loss ? `, ${Math.round(100 * loss)} % lost` : "";
+      this.draw();
       await this.hear(1, ours.data);
       if (!current() || this.voices[2].hidden || this.opus) return this.busy(2, false);
       this.opus = await this.watched(recording, postJson(place(recording.key, "opus", query), options));
@@ -176,7 +179,7 @@ export class Bench {
     const told = (index, text) => (this.voices[index].querySelector("small").textContent = text);
     const rate = (bytes) => `${((bytes * 8e-3) / recording.seconds).toFixed(1)} kbps`;
     told(0, `${rate(recording.bytes)}, ${size(recording.bytes)}`);
-    told(1, coding ? `${coding.kbps.toFixed(2)} kbps, ${size(coding.bytes)}` : "coding");
+    told(1, coding ? `${coding.kbps.toFixed(2)} kbps, ${size(coding.bytes)}${this.lossText}` : "coding");
     told(2, opus?.note ?? (opus ? `${opus.kbps.toFixed(2)} kbps, ${size(opus.bytes)}` : "coding"));
     $("download").classList.toggle("off", !coding);
     $("download").toggleAttribute("aria-disabled", !coding);
@@ -186,7 +189,7 @@ export class Bench {
     $("opus-note").hidden = !(much || this.about.opus_note) || recording.kind === "vpc";
     if (much) {
       const times = (opus.bytes / coding.bytes).toFixed(1);
-      $("opus-note").textContent = `Opus cannot go so low: this is its least here, ${times} times the bytes.`;
+      $("opus-note").textContent = `Opus cannot go so low: what you hear is its least here, ${times} times the bytes.`;
     }
   }
 
@@ -248,12 +251,13 @@ export class Bench {
     } finally {
       clearInterval(timer);
       timer = null;
-      if (this.recording === recording && recording.kind === "audio") this.say("");
+      if (this.recording === recording) this.say("");
     }
   }
 
   say(text) {
-    $("status").textContent = text;
+    const idle = this.recording?.kind === "vpc" ? "A .vpc has no original beside it, and plays at its own rate." : HINT;
+    if ($("status").textContent !== (text || idle)) $("status").textContent = text || idle;
   }
 
   busy(index, on) {

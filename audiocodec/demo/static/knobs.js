@@ -84,7 +84,7 @@ export class Knobs {
     const parts = this.parts;
     parts.rate.max = rates.length - 1;
     parts.rate.value = place;
-    parts["rate-value"].textContent = text(rates[place].kbps);
+    parts["rate-value"].textContent = `about ${text(rates[place].kbps)}`;
     parts.rate.setAttribute("aria-valuetext", `about ${text(rates[place].kbps)}`);
     parts["rate-low"].textContent = text(rates[0].kbps);
     parts["rate-high"].textContent = text(rates[rates.length - 1].kbps);

@@ -106,7 +106,15 @@ export function steps(use, seconds) {
       span = size = 0;
     }
   }
-  if (span > 0) found.push([time, time + span, (size * 8e-3) / span]);
+  const last = found[found.length - 1];
+  if (last && span > 0) {
+    // What is left at the end is too short to have a rate of its own
+    const whole = time + span - last[0];
+    last[2] = (last[2] * (last[1] - last[0]) + size * 8e-3) / whole;
+    last[1] = time + span;
+  } else if (span > 0) {
+    found.push([time, time + span, (size * 8e-3) / span]);
+  }
   return found;
 }
 
