@@ -39,8 +39,8 @@ def client(scratch: Path) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
-    (folder / "talk.wav").write_bytes(wav_bytes(3.0, 22050))
-    (folder / "other.wav").write_bytes(wav_bytes(2.0, 16000, seed=9))
+    (folder / "talk.wav").write_bytes(wav_bytes(2.0, 22050))
+    (folder / "other.wav").write_bytes(wav_bytes(1.2, 16000, seed=9))
     (folder / "letter.wav").write_text("Dear reader, this is no sound at all. " * 40)
     return folder
 
@@ -107,9 +107,9 @@ def test_a_recording_is_coded_heard_at_other_rates_with_losses_and_saved(
 ) -> None:
     bring(page, recordings / "talk.wav")
     assert text(page, "#name") == "talk.wav"
-    assert text(page, "#facts").startswith("3.00 s, 22.05 kHz mono")
+    assert text(page, "#facts").startswith("2.00 s, 22.05 kHz mono")
     assert "auto: " in page.run("document.getElementById('model').selectedOptions[0].textContent")
-    assert page.run(f"[0, 1].map((n) => {BENCH}.player.voices[n].buffer.duration.toFixed(2))") == ["3.00", "3.00"]
+    assert page.run(f"[0, 1].map((n) => {BENCH}.player.voices[n].buffer.duration.toFixed(2))") == ["2.00", "2.00"]
     drawn = "[...document.querySelectorAll('.picture:not([hidden]) canvas')].map((c) => c.width)"
     assert set(page.run(drawn)) == {720}
     assert len(page.run("document.querySelector('.step.mine').getAttribute('d')")) > 100
@@ -136,7 +136,7 @@ def test_a_recording_is_coded_heard_at_other_rates_with_losses_and_saved(
     data = (tmp_path / "talk.vpc").read_bytes()
     assert len(data) == sizes[1]
     model = page.run(f"{BENCH}.coding.model")
-    assert audiocodec.load(model).decompress(data)[0].shape == (1, 66150)
+    assert audiocodec.load(model).decompress(data)[0].shape == (1, 44100)
     page.click("#another")
     bring(page, tmp_path / "talk.vpc")
     assert page.run(f"{BENCH}.recording.kind") == "vpc"
@@ -156,7 +156,9 @@ def test_keys_switch_at_the_same_moment(page: Browser, recordings: Path) -> None
     assert page.run(f"{BENCH}.player.voices.filter((v) => v.source).length") == page.run(
         "document.querySelectorAll('.voice:not([hidden])').length"
     )
-    page.press(" ")
+    page.click(".voice[data-voice='1']")
+    assert page.run(f"{BENCH}.player.active") == 1
+    page.press(" ")  # goes to the page, though a button was clicked last
     assert not page.run(f"{BENCH}.player.playing")
 
 
@@ -177,7 +179,7 @@ def test_two_visitors_at_once(page: Browser, client: Client, recordings: Path) -
         open_page(other, client, 400)
         give(page, recordings / "talk.wav")
         give(other, recordings / "other.wav")
-        for one, name, seconds in ((page, "talk.wav", 3.0), (other, "other.wav", 2.0)):
+        for one, name, seconds in ((page, "talk.wav", 2.0), (other, "other.wav", 1.2)):
             one.wait_for(f"!document.getElementById('bench').hidden && {QUIET}")
             assert text(one, "#name") == name
             assert one.run(f"{BENCH}.player.seconds") == pytest.approx(seconds, abs=0.07)

@@ -19,7 +19,7 @@ from audiocodec.demo import answers
 from audiocodec.demo.guard import Guard
 from audiocodec.demo.limits import Limits
 from audiocodec.demo.live import LiveDoor
-from audiocodec.demo.pool import Pool
+from audiocodec.demo.pool import BusyError, Pool
 from audiocodec.demo.store import Recording, Store
 from audiocodec.demo.studio import Load, Studio
 
@@ -33,6 +33,7 @@ class Demo:
 
     def __init__(self, load: Load, limits: Limits) -> None:
         self.limits = limits
+        self.uploading = 0
         self.store = Store(limits)
         self.studio = Studio(load, limits)
         self.pool = Pool(limits.workers, limits.queue)
@@ -62,7 +63,13 @@ class Demo:
     async def upload(self, request: Request) -> Response:
         """Take a recording or a .vpc, whose bytes are the body."""
         name = answers.clean_name(request.query_params.get("name", ""))
-        data = await answers.body(request, self.limits.upload_bytes)
+        if self.uploading >= self.limits.uploads:
+            raise BusyError("several people are sending recordings just now; try again in a moment")
+        self.uploading += 1
+        try:
+            data = await answers.body(request, self.limits.upload_bytes)
+        finally:
+            self.uploading -= 1
         if data is None:
             most = f"{self.limits.upload_bytes / 1e6:g} MB"
             return answers.error(413, f"{name} is larger than {most}, which is the most this page takes")

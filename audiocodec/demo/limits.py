@@ -22,6 +22,8 @@ class Limits:
     workers: int = 2
     queue: int = 8
     """Jobs that may wait; a visitor beyond them is asked to try again."""
+    uploads: int = 4
+    """At once: each is held in memory before it is looked at."""
     live: int = 2
     """Microphones at once: each takes a good part of a core while it is on."""
 

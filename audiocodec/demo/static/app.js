@@ -39,7 +39,9 @@ async function take(file) {
   try {
     const recording = await sent(file);
     $("sending").hidden = true;
-    await bench.show(recording);
+    const shown = bench.show(recording);
+    $("name").focus(); // what had the focus is hidden now
+    await shown;
   } catch (error) {
     bench.close();
     $("drop").hidden = false;

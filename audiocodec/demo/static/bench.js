@@ -29,7 +29,10 @@ export class Bench {
     $("play").addEventListener("click", () => this.player.toggle());
     $("seek").addEventListener("input", () => this.player.seek(Number($("seek").value)));
     $("repeat").addEventListener("change", () => (this.player.repeat = $("repeat").checked));
-    this.voices.forEach((voice, index) => voice.addEventListener("click", () => this.player.select(index)));
+    this.voices.forEach((voice, index) => voice.addEventListener("click", (event) => {
+      this.player.select(index);
+      if (event.detail) voice.blur(); // clicked by a pointer: space plays and pauses, as it does elsewhere
+    }));
     for (const lane of this.root.querySelectorAll(".seekable")) {
       lane.addEventListener("click", (event) => {
         const box = lane.getBoundingClientRect();
@@ -50,7 +53,7 @@ export class Bench {
     const field = event.target.closest("input:not([type=range]):not([type=checkbox]), select, textarea");
     if (!this.recording || $("recordings").hidden || field || event.ctrlKey || event.metaKey || event.altKey) return;
     if (["1", "2", "3"].includes(event.key)) this.player.select(Number(event.key) - 1);
-    else if (event.key === " " && !event.target.closest("button, a, input")) this.player.toggle();
+    else if (event.key === " " && !event.target.closest("button, a, input:not([type=range])")) this.player.toggle();
     else return;
     event.preventDefault();
   }
