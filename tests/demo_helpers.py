@@ -13,10 +13,14 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
+import pytest
 import soundfile
 from conftest import speech_like
 
 from audiocodec.cli.loading import Loader, Placing
+
+for package in ("starlette", "uvicorn", "websockets"):
+    pytest.importorskip(package, reason="the page's packages are not installed: pip install 'audiocodec[demo]'")
 from audiocodec.demo.limits import Limits
 from audiocodec.demo.serve import listen, server
 

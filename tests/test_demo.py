@@ -17,8 +17,6 @@ from demo_helpers import Client, left_on_disk, running, samples_of, wav_bytes
 
 import audiocodec
 from audiocodec.cli.main import main
-
-pytest.importorskip("uvicorn", reason="the page's packages are not installed: pip install 'audiocodec[demo]'")
 from audiocodec.demo.limits import Limits
 from audiocodec.demo.pool import AbandonedError, BusyError, Pool, check_wanted
 from audiocodec.demo.store import ForgottenError, Recording, Store

@@ -13,7 +13,6 @@ from demo_helpers import Client, left_on_disk, running, wav_bytes
 
 import audiocodec
 
-pytest.importorskip("uvicorn", reason="the page's packages are not installed: pip install 'audiocodec[demo]'")
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt install chromium)")
 # A microphone that beeps, and that may be used

@@ -82,9 +82,10 @@ def _searched(wave: NDArray[np.float32], rate: int, size: int, options: dict[str
 
 
 def _use(data: bytes) -> list[tuple[float, float]]:
-    """(seconds, bytes) of each packet."""
+    """(seconds, bytes) of each packet: all are equally long, though Ogg says of the last how much of it is heard."""
     from audiocodec.evaluate.peers.pyav import pyav
 
     with pyav().open(io.BytesIO(data)) as container:
-        packets = [(packet.duration, packet.time_base, packet.size) for packet in container.demux(audio=0)]
-    return [(float((duration or 0) * base), float(size)) for duration, base, size in packets if size]
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+        seconds = max((float((packet.duration or 0) * packet.time_base) for packet in packets), default=0.0)
+        return [(seconds, float(packet.size)) for packet in packets]

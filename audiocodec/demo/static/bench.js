@@ -84,7 +84,7 @@ export class Bench {
     this.moved();
     await this.knobs.begin({
       picked: recording.picked,
-      why: recording.reason,
+      why: coded ? "Named by the file" : `Picked by ear: ${recording.reason}`,
       channels: recording.channels,
       fixed: coded ? { levels: recording.levels } : null,
     });

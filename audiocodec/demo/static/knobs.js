@@ -90,7 +90,7 @@ export class Knobs {
     parts["rate-high"].textContent = text(rates[rates.length - 1].kbps);
     parts["loss-value"].textContent = `${parts.loss.value} %`;
     parts.loss.setAttribute("aria-valuetext", `${parts.loss.value} percent`);
-    const auto = parts.model.value === AUTO && this.why ? `Picked by ear: ${this.why}. ` : "";
+    const auto = parts.model.value === AUTO && this.why ? `${this.why}. ` : "";
     parts["model-note"].textContent = `${auto}${this.facts.sample_rate / 1000} kHz, ${this.facts.latency_ms.toFixed(0)} ms of delay.`;
   }
 }
