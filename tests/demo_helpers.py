@@ -19,8 +19,9 @@ from conftest import speech_like
 
 from audiocodec.cli.loading import Loader, Placing
 
-for package in ("starlette", "uvicorn", "websockets"):
-    pytest.importorskip(package, reason="the page's packages are not installed: pip install 'audiocodec[demo]'")
+pytest.importorskip("starlette", reason="the page's packages are not installed: pip install 'audiocodec[demo]'")
+pytest.importorskip("uvicorn", reason="the page's packages are not installed: pip install 'audiocodec[demo]'")
+pytest.importorskip("websockets", reason="the page's packages are not installed: pip install 'audiocodec[demo]'")
 from audiocodec.demo.limits import Limits
 from audiocodec.demo.serve import listen, server
 
@@ -78,7 +79,6 @@ def running(limits: Limits | None = None) -> Iterator[Client]:
     """The server at a free port of this machine."""
     listening = listen("127.0.0.1", 0)
     one = server(Loader(Placing("onnx")), "127.0.0.1", limits or Limits())
-    one.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     thread = threading.Thread(target=one.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
