@@ -315,6 +315,14 @@ def test_live_tells_what_is_wrong(client: Client, first: str) -> None:
         assert json.loads(socket.recv(10))["error"]
 
 
+def test_a_silent_page_gives_its_place_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    from websockets.sync.client import connect
+
+    monkeypatch.setattr("audiocodec.demo.live.SILENT_S", 0.1)
+    with connect(f"ws://127.0.0.1:{client.port}/api/live") as socket:
+        assert "nothing was heard" in json.loads(socket.recv(10))["error"]
+
+
 def test_live_is_closed_to_other_pages(client: Client) -> None:
     from websockets.exceptions import InvalidStatus
     from websockets.sync.client import connect

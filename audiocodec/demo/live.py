@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from audiocodec.audio import MAX_RATE, MIN_RATE, Resampler
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from audiocodec.demo.studio import Studio
 
 MOST_SAMPLES = 48_000  # in one message
+SILENT_S = 20.0  # a microphone sends fifty messages a second
 _NUMBER = struct.Struct("<I")
 _ANSWER = struct.Struct("<IfIHH")
 
@@ -42,11 +44,14 @@ class Loop:
         self._to_codec = Resampler(sample_rate, codec.sample_rate, 1)
         self._from_codec = Resampler(codec.sample_rate, sample_rate, 1)
         self._luck = np.random.default_rng()
+        self._levels: int | None = None
         self.set_levels(levels)
 
     def set_levels(self, levels: int) -> None:
         """Go on at another rate: a stream of its own, since a stream keeps the rate that its header states."""
-        rate = self._codec.choose_rate(levels=levels)
+        if levels == self._levels:
+            return
+        rate, self._levels = self._codec.choose_rate(levels=levels), levels
         self._encoder = StreamEncoder(self._codec, rate, block_frames=1)
         self._decoder = StreamDecoder(self._codec, live=True)
         self._decoder.push(self._encoder.header.pack())
@@ -88,7 +93,7 @@ class LiveDoor:
             self._inside -= 1
 
     async def _talk(self, socket: WebSocket) -> None:
-        settings = json.loads(await socket.receive_text())
+        settings = json.loads((await _received(socket)).get("text") or "")
         codec = await self._run(self._studio.codec, str(settings["model"]))
         loop = await self._run(Loop, codec, int(settings["levels"]), int(settings["sample_rate"]))
         loss = _loss(settings)
@@ -96,9 +101,7 @@ class LiveDoor:
         await socket.send_text(json.dumps(ready))
         end = time.monotonic() + self._limits.seconds
         while time.monotonic() < end:
-            message = await socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
+            message = await _received(socket)
             if message.get("text"):
                 changed = json.loads(message["text"])
                 loss = _loss(changed)
@@ -127,6 +130,17 @@ def _answered(loop: Loop, data: bytes, loss: float) -> bytes:
 
 def _loss(settings: dict[str, Any]) -> float:
     return min(max(float(settings.get("loss", 0.0)), 0.0), 1.0)
+
+
+async def _received(socket: WebSocket) -> Message:
+    """The next message; a page that sends none holds a place that another could have. Raises WebSocketDisconnect."""
+    try:
+        message = await asyncio.wait_for(socket.receive(), SILENT_S)
+    except asyncio.TimeoutError:
+        raise UsageError(f"nothing was heard of the microphone for {SILENT_S:g} seconds; begin again") from None
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
+    return message
 
 
 async def _refuse(socket: WebSocket, reason: str) -> None:
