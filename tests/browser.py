@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def find_chromium() -> str | None:
 class Browser:
     """One page of one browser; ``with Browser(...) as page``. What it sends unasked is kept in ``events``."""
 
-    def __init__(self, program: str) -> None:
-        self.program = program
+    def __init__(self, program: str, flags: Sequence[str] = ()) -> None:
+        self.program, self._flags = program, flags
         self.events: list[dict[str, Any]] = []
         self._numbers = itertools.count(1)
         self._buffer = b""
@@ -53,7 +54,7 @@ class Browser:
         # Chromium reads commands from descriptor 3 and writes to 4.
         script = f'exec 3<&{read_end} 4>&{write_end}; exec "$@"'
         self._process = subprocess.Popen(
-            ["bash", "-c", script, "bash", self.program, *FLAGS, f"--user-data-dir={self._profile.name}"],
+            ["bash", "-c", script, "bash", self.program, *FLAGS, *self._flags, f"--user-data-dir={self._profile.name}"],
             pass_fds=(read_end, write_end),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -110,9 +111,13 @@ class Browser:
 
     def open(self, path: Path, width: int, height: int = 900) -> None:
         """Load a file into a window of this size, and wait until it is there."""
+        self.visit(path.resolve().as_uri(), width, height)
+
+    def visit(self, url: str, width: int, height: int = 900) -> None:
+        """Load an address into a window of this size, and wait until it is there."""
         self.resize(width, height)
-        self.call("Page.navigate", url=path.resolve().as_uri())
-        self.wait_for("document.readyState === 'complete' && location.protocol === 'file:'")
+        self.call("Page.navigate", url=url)
+        self.wait_for(f"document.readyState === 'complete' && location.protocol === '{url.split(':')[0]}:'")
 
     def resize(self, width: int, height: int = 900) -> None:
         """Width and height of the window in CSS pixels."""

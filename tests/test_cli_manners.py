@@ -54,6 +54,7 @@ def test_the_commands_are_these() -> None:
         "compare",
         "data pack",
         "decode",
+        "demo",
         "doctor",
         "encode",
         "evaluate",

@@ -68,6 +68,7 @@ _COMMANDS = {
     "exporting": ("export",),
     "evaluating": ("evaluate",),
     "comparing": ("compare", "blind", "score"),
+    "demoing": ("demo",),
 }
 _registered: set[str] = set()
 

@@ -1,0 +1,73 @@
+"""The server: one process, listening where it is told to, until it is interrupted."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import webbrowser
+
+import uvicorn
+
+from audiocodec.demo.app import make_app
+from audiocodec.demo.limits import Limits
+from audiocodec.demo.studio import Load
+from audiocodec.errors import UsageError
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
+MOST_MESSAGE = 1 << 18  # bytes of live audio at once
+
+
+def serve(load: Load, host: str, port: int, limits: Limits, open_browser: bool = False) -> None:
+    """Serve the page at ``host`` and ``port`` (0: any that is free) until a signal ends it.
+
+    Raises:
+        UsageError: nothing can listen there.
+    """
+    listening = listen(host, port)
+    url = address(host, listening.getsockname()[1])
+    if host not in LOCAL:
+        print(
+            f"warning: at {host} everyone who reaches this machine can use the page, unencrypted and without a "
+            "password; browsers give it no microphone there",
+            file=sys.stderr,
+        )
+    print(f"audiocodec demo at {url} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    if open_browser:
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+    with listening:
+        server(load, host, limits).run(sockets=[listening])
+
+
+def server(load: Load, host: str, limits: Limits) -> uvicorn.Server:
+    """The server, not yet running."""
+    names = () if host in (*LOCAL, *EVERYWHERE) else (host.lower(),)
+    app = make_app(load, limits, (*names, socket.gethostname().lower()), any_address=host not in LOCAL)
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            server_header=False,
+            proxy_headers=False,
+            ws_max_size=MOST_MESSAGE,
+            timeout_graceful_shutdown=2,
+            lifespan="on",
+        )
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections already, so that a browser may be opened at once. Raises UsageError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"nothing can listen at {host}, port {port} ({reason}); pass another --port") from None
+
+
+def address(host: str, port: int) -> str:
+    """What to open in a browser."""
+    shown = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}/"
