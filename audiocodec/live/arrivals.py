@@ -1,0 +1,112 @@
+"""What the arrival of packets tells: how many are missing, how unsteady they are, how late to play."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from audiocodec.live.rtp import Unwrapper
+
+if TYPE_CHECKING:
+    from audiocodec.live.jitter import JitterSettings
+
+_WINDOW = 256  # packets: five seconds of single frames
+_SURE = 50  # packets before the buffer trusts what it has seen
+_PRIOR_S = 0.04  # the delay it starts with
+_SHARE = 0.98  # of packets that shall be in time
+_MARGIN_S = 0.005
+_LOSSY = 0.01  # share of packets lost from which waiting for copies pays
+_REMEMBERED = 1024  # sequence numbers, to know a packet that comes twice
+_STRANGE_S = 2.0  # by so much no network changes: the sender's clock jumped
+
+
+class Arrivals:
+    """Statistics over one stream's packets, each noted once; bounded in memory."""
+
+    def __init__(self, settings: JitterSettings) -> None:
+        self._settings = settings
+        self.jitter_s = 0.0
+        """Interarrival jitter (RFC 3550, section 6.4.1)."""
+        self.received = self.expected = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Another stream begins; what was counted stays."""
+        self._sequences = Unwrapper(16)
+        self._seen: set[int] = set()
+        self._order: deque[int] = deque()
+        self._transits: deque[float] = deque(maxlen=_WINDOW)
+        self._recent: deque[int] = deque(maxlen=_WINDOW)  # gaps before each packet, in packets
+        self._last_transit: float | None = None
+        self._base = 0.0
+        self._spares_s = 0.0
+        self._set_wanted()
+
+    @property
+    def lost(self) -> int:
+        """Packets that never came, of all up to the newest one."""
+        return max(0, self.expected - self.received)
+
+    @property
+    def highest(self) -> int:
+        """The newest sequence number, 16 bits."""
+        return (self._sequences.value or 0) & 0xFFFF
+
+    def plausible(self, sequence: int, most: int) -> bool:
+        """Whether a packet can be of this stream, by its number."""
+        newest = self._sequences.value
+        return newest is None or abs(self._sequences.near(sequence) - newest) <= most
+
+    def repeated(self, sequence: int) -> bool:
+        """Whether a packet with this number was noted before."""
+        return self._sequences.near(sequence) in self._seen
+
+    def note(self, sequence: int, place: int, now: float, frames: int, spares: int) -> None:
+        """A packet of media time ``place`` in samples arrived; ``frames`` 0: silence."""
+        number = self._sequences.near(sequence)
+        before = self._sequences.value
+        self._sequences.advance(number)
+        gap = number - before if before is not None else 1
+        self.expected += max(gap, 0)
+        self.received += 1
+        self._recent.append(max(gap, 0))
+        self._remember(number)
+        transit = now - place / self._settings.sample_rate
+        if self._last_transit is not None:
+            self.jitter_s += (abs(transit - self._last_transit) - self.jitter_s) / 16
+            if abs(transit - self._last_transit) > _STRANGE_S:
+                self._transits.clear()
+        self._last_transit = transit
+        self._transits.append(transit)
+        if frames:
+            self._spares_s = spares * self._settings.frame_s
+        self._set_wanted()
+
+    def _remember(self, number: int) -> None:
+        self._seen.add(number)
+        self._order.append(number)
+        if len(self._order) > _REMEMBERED:
+            self._seen.discard(self._order.popleft())
+
+    def delay(self, place: int, now: float) -> float:
+        """How much later than the quickest packet's way allows ``place`` is played at ``now``."""
+        return now - place / self._settings.sample_rate - self._base
+
+    @property
+    def lossy(self) -> bool:
+        """Whether packets have been missing of late."""
+        gaps = sum(self._recent)
+        return gaps - len(self._recent) > _LOSSY * max(gaps, _SURE)
+
+    def _set_wanted(self) -> None:
+        settings = self._settings
+        ordered = sorted(self._transits)
+        self._base = ordered[0] if ordered else 0.0
+        if settings.delay_s is not None:
+            self.wanted_s = settings.delay_s
+            return
+        spread = ordered[int(_SHARE * (len(ordered) - 1))] - self._base if ordered else 0.0
+        if len(ordered) < _SURE:
+            spread = max(spread, _PRIOR_S)
+        wanted = spread + _MARGIN_S + (self._spares_s if self.lossy else 0.0)
+        self.wanted_s = min(max(wanted, settings.least_s), settings.most_s)

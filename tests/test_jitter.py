@@ -1,0 +1,270 @@
+"""The jitter buffer: in order, in time, never waiting, never growing, whatever the network does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from badnetwork import Badness, Link
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiocodec.live.jitter import JitterBuffer, JitterSettings, SlotKind, Verdict
+from audiocodec.live.stretch import lengthen, shorten
+
+HOP, RATE = 320, 16000
+FRAME_S = HOP / RATE
+SETTINGS = JitterSettings(RATE, HOP)
+
+
+class Listening:
+    """A sender and a receiver in simulated time, whose clocks may differ; items are frame numbers."""
+
+    def __init__(self, badness: Badness, seed: int = 0, setup: JitterSettings = SETTINGS, skew: float = 0.0, **options):
+        self.buffer = JitterBuffer(setup)
+        self.link = Link(badness, seed)
+        self.skew = skew
+        self.first_sequence = options.get("sequence", 0)
+        self.first_timestamp = options.get("timestamp", 0)
+        self.spares = options.get("spares", 0)
+        self.per_packet = options.get("frames", 1)
+        self.slots, self.latencies = [], []
+        self._sent = 0
+        self.now = 0.0
+
+    def run(self, seconds: float, stretch: bool = True) -> None:
+        until = self.now + seconds
+        while self.now < until:
+            packet_s = self.per_packet * FRAME_S * (1 + self.skew)
+            while (self._sent + 1) * packet_s <= self.now:
+                self._send((self._sent + 1) * packet_s)
+            for when, (sequence, timestamp, frames, spares) in self.link.arrived(self.now):
+                self.buffer.put(sequence, timestamp, frames, spares, now=when)
+            slot = self.buffer.take(self.now)
+            self.slots.append(slot)
+            played = FRAME_S
+            if slot.kind in (SlotKind.FRAME, SlotKind.SPARE):
+                self.latencies.append(self.now - slot.item * FRAME_S * (1 + self.skew))
+                if slot.pace and stretch:
+                    played += slot.pace * 0.007
+                    self.buffer.stretched(slot.pace * 0.007)
+            self.now += played
+
+    def _send(self, when: float) -> None:
+        number = self._sent * self.per_packet
+        frames = list(range(number, number + self.per_packet))
+        spares = list(range(max(0, number - self.spares), number))
+        sequence = (self.first_sequence + self._sent) & 0xFFFF
+        timestamp = (self.first_timestamp + number * HOP) & 0xFFFFFFFF
+        self.link.send((sequence, timestamp, frames, spares), when)
+        self._sent += 1
+
+    @property
+    def numbers(self) -> list[int]:
+        return [slot.item for slot in self.slots if slot.kind in (SlotKind.FRAME, SlotKind.SPARE)]
+
+    def share(self, kind: SlotKind, of: int = 0) -> float:
+        slots = self.slots[of:]
+        return sum(slot.kind is kind for slot in slots) / len(slots)
+
+
+def test_a_perfect_network_costs_little_delay_and_loses_nothing():
+    one = Listening(Badness(delay_s=0.1))
+    one.run(20)
+    assert one.numbers == list(range(len(one.numbers)))
+    assert one.share(SlotKind.LOST) == 0
+    assert one.latencies[-1] < 0.1 + FRAME_S + 0.04
+    assert one.buffer.arrivals.lost == 0
+
+
+@pytest.mark.parametrize("jitter_s", [0.03, 0.1])
+def test_jitter_is_waited_for(jitter_s):
+    one = Listening(Badness(delay_s=0.05, jitter_s=jitter_s))
+    one.run(60)
+    assert one.numbers == sorted(set(one.numbers))
+    assert one.share(SlotKind.FRAME, of=200) > 0.98
+    assert np.median(one.latencies[500:]) < 0.05 + FRAME_S + jitter_s + 0.035
+
+
+def test_delay_comes_down_again_when_the_network_calms():
+    one = Listening(Badness(jitter_s=0.2))
+    one.run(20)
+    rough = one.latencies[-1]
+    one.link.impairment.badness = Badness()
+    one.run(30)
+    assert one.latencies[-1] < 0.08 < rough
+
+
+@pytest.mark.parametrize("skew", [-1e-3, -1e-4, 1e-4, 1e-3])
+def test_clocks_that_drift_apart_stay_in_step(skew):
+    """A thousandth is ten times what sound cards have; in five minutes it is 300 ms."""
+    one = Listening(Badness(delay_s=0.02, jitter_s=0.01), skew=skew)
+    one.run(300)
+    assert one.share(SlotKind.FRAME, of=100) > 0.99
+    assert max(one.latencies[500:]) < 0.12
+    assert np.ptp(one.latencies[500:]) < 0.06
+
+
+def test_numbers_wrap_without_a_trace():
+    one = Listening(Badness(jitter_s=0.03), sequence=0xFFF0, timestamp=0xFFFFFFFF - 20 * HOP + 1)
+    one.run(5)
+    assert one.numbers == list(range(len(one.numbers)))
+    assert one.buffer.arrivals.lost == 0
+    assert one.buffer.astray == 0
+
+
+def test_copies_take_the_place_of_what_is_lost():
+    """At a loss of 10 % two copies leave a thousandth missing, and concealment the rest."""
+    bad = Badness(loss=0.1, jitter_s=0.03, duplicates=0.02)
+    without, with_two = Listening(bad), Listening(bad, spares=2)
+    for one in (without, with_two):
+        one.run(60)
+        assert one.numbers == sorted(set(one.numbers))
+    assert 0.06 < without.share(SlotKind.LOST, of=200) < 0.14
+    assert with_two.share(SlotKind.LOST, of=200) < 0.02
+    assert with_two.share(SlotKind.SPARE, of=200) > 0.06
+    assert abs(with_two.buffer.arrivals.lost / with_two.buffer.arrivals.expected - 0.1) < 0.02
+    assert with_two.buffer.duplicates > 0
+
+
+@pytest.mark.parametrize("frames", [2, 3])
+def test_packets_of_several_frames(frames):
+    one = Listening(Badness(jitter_s=0.01), frames=frames)
+    one.run(20)
+    assert one.numbers == list(range(len(one.numbers)))
+
+
+def test_a_fixed_delay_is_kept_and_what_comes_later_is_not_waited_for():
+    one = Listening(Badness(jitter_s=0.1), setup=JitterSettings(RATE, HOP, delay_s=0.05))
+    one.run(30)
+    assert one.buffer.late > 50
+    assert one.numbers == sorted(set(one.numbers))
+    assert abs(np.median(one.latencies[300:]) - FRAME_S - 0.05) < 0.025
+
+
+def test_a_network_that_stalls_and_then_delivers_costs_no_frames():
+    buffer, played = JitterBuffer(SETTINGS), []
+    now = 0.0
+    for number in range(400):
+        now = number * FRAME_S
+        if not 100 <= number < 110:  # 200 ms, all of which comes at once
+            buffer.put(number, number * HOP, [number], now=now)
+        if number == 110:
+            for late in range(100, 110):
+                buffer.put(late, late * HOP, [late], now=now)
+        slot = buffer.take(now)
+        if slot.kind is SlotKind.FRAME:
+            played.append(slot.item)
+    assert played == sorted(played)
+    assert len(set(range(90, 120)) - set(played)) == 0
+
+
+def test_silence_ends_and_begins_without_loss():
+    buffer, slots = JitterBuffer(SETTINGS), []
+    sequence = 0
+    for number in range(300):
+        now = number * FRAME_S
+        talking = number % 100 < 40
+        if talking:
+            buffer.put(sequence, number * HOP, [number], now=now)
+            sequence += 1
+        elif number % 100 == 40:
+            buffer.put(sequence, number * HOP, [], now=now)
+            sequence += 1
+        slots.append(buffer.take(now))
+    assert all(slot.kind is not SlotKind.LOST for slot in slots)
+    assert [slot.item for slot in slots if slot.item is not None] == [n for n in range(300) if n % 100 < 40]
+
+
+def test_a_sender_that_falls_silent_without_a_word_leaves_silence():
+    one = Listening(Badness())
+    one.run(2)
+    one.link.impairment.badness = Badness(loss=1.0)
+    one.run(3)
+    assert one.slots[-1].kind is SlotKind.SILENCE
+    one.link.impairment.badness = Badness()
+    one.run(2)
+    assert one.slots[-1].kind is SlotKind.FRAME
+
+
+def test_a_packet_from_elsewhere_is_ignored_and_three_are_a_new_beginning():
+    buffer = JitterBuffer(SETTINGS)
+    for number in range(20):
+        buffer.put(number, number * HOP, [number], now=number * FRAME_S)
+    assert buffer.put(20, 20 * HOP + 7, ["odd"], now=0.4) is Verdict.ASTRAY
+    assert buffer.put(20, 20 * HOP + HOP * 10**6, ["far"], now=0.4) is Verdict.ASTRAY
+    assert buffer.put(20, 20 * HOP, [20], now=0.4) is Verdict.KEPT
+    verdicts = [buffer.put(30000 + n, 10**9 + n * HOP, [n], now=0.5) for n in range(3)]
+    assert verdicts == [Verdict.ASTRAY, Verdict.ASTRAY, Verdict.KEPT]
+
+
+U32 = st.integers(0, 0xFFFFFFFF)
+PACKETS = st.tuples(
+    st.integers(0, 60), st.floats(0, 0.05), st.integers(0, 3), st.integers(0, 4), st.booleans()
+)  # which one, how long after the one before, frames, spares, whether the speaker asks
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(PACKETS, max_size=80), st.sampled_from([None, 0.0, 0.06]), U32)
+def test_whatever_comes_nothing_is_played_out_of_order_or_twice(packets, delay_s, start):
+    buffer = JitterBuffer(JitterSettings(RATE, HOP, delay_s=delay_s))
+    now, played = 0.0, []
+    for number, pause, frames, spares, asked in packets:
+        now += pause
+        place = number * 3
+        buffer.put(
+            number,
+            (start + place * HOP) & 0xFFFFFFFF,
+            [place + n for n in range(frames)],
+            [place - spares + n for n in range(spares)],
+            now=now,
+        )
+        assert len(buffer) <= 2 * (0.4 + 1.0) / FRAME_S
+        if asked:
+            played.append(buffer.take(now))
+    for step in range(200):
+        played.append(buffer.take(now + step * FRAME_S))
+    numbers = [slot.item for slot in played if slot.item is not None]
+    if buffer.astray < 3:
+        assert numbers == sorted(set(numbers))
+    assert not len(buffer) or buffer.take(now + 100).kind is not None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 0xFFFF), U32, st.floats(0, 5), st.integers(0, 3)), max_size=100))
+def test_hostile_numbers_neither_fill_nor_stop_it(packets):
+    buffer, now = JitterBuffer(SETTINGS), 0.0
+    for sequence, timestamp, pause, frames in packets:
+        now += pause
+        buffer.put(sequence, timestamp, [0] * frames, [0] * frames, now=now)
+        assert len(buffer) <= 2 * (0.4 + 1.0) / FRAME_S + 2
+        assert buffer.take(now) is not None
+        assert 0 <= buffer.wanted_s <= SETTINGS.most_s
+
+
+def test_nothing_grows():
+    one = Listening(Badness(loss=0.05, jitter_s=0.05, duplicates=0.05), spares=1)
+    one.run(60)
+    sizes = []
+    for _ in range(10):
+        one.slots, one.latencies = [], []
+        one.run(30)
+        arrivals = one.buffer.arrivals
+        sizes.append(len(one.buffer) + len(arrivals._seen) + len(arrivals._order) + len(arrivals._transits))
+    assert max(sizes) < 1024 * 2 + 256 + 80
+
+
+@pytest.mark.parametrize("wave", ["voice", "quiet", "noise"])
+def test_a_stretched_frame_has_no_click(wave):
+    t = np.arange(HOP) / RATE
+    frame = {
+        "voice": 0.5 * np.sin(2 * np.pi * 150 * t) + 0.2 * np.sin(2 * np.pi * 300 * t),
+        "quiet": np.zeros(HOP),
+        "noise": np.random.default_rng(0).normal(0, 0.3, HOP),
+    }[wave][None].astype(np.float32)
+    for made, sign in ((shorten(frame, RATE), -1), (lengthen(frame, RATE), 1)):
+        longer = sign * (made.shape[1] - HOP)
+        assert longer >= (0 if wave == "noise" else 0.0025 * RATE)
+        assert made[0, 0] == pytest.approx(frame[0, 0], abs=0.02)
+        assert made[0, -1] == frame[0, -1]
+        if wave == "voice":
+            assert np.abs(np.diff(made[0])).max() < 1.3 * np.abs(np.diff(frame[0])).max()
