@@ -50,6 +50,7 @@ def test_the_commands_are_these() -> None:
     names = [" ".join(c) for c in commands()]
     assert sorted(names) == [
         "blind",
+        "call",
         "codebook",
         "compare",
         "data pack",

@@ -62,6 +62,7 @@ def _options(
 # The modules in the order of --help, and what commands each has.
 _COMMANDS = {
     "transcoding": ("encode", "decode"),
+    "calling": ("call",),
     "inspection": ("info", "models", "doctor"),
     "learning": ("train", "data"),
     "codebooks": ("codebook",),

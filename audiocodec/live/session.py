@@ -1,0 +1,250 @@
+"""One call from one side: who the other is, what both may send, when it is over.
+
+Free of sockets and clocks: datagrams and samples go in with the time, datagrams and samples come out. A side that is
+called holds nothing for a caller before that caller has shown, by naming this side's SSRC, that it gets what is sent to
+it: a flood of HELLOs costs an answer each, of at most three times their length, and nothing else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audiocodec.errors import AudiocodecError, BitstreamError, ModelError
+from audiocodec.live import control
+from audiocodec.live.control import Bye, Hello, Ping, Refusal, Refuse
+from audiocodec.live.jitter import JitterSettings
+from audiocodec.live.receiver import Receiver
+from audiocodec.live.report import CallReport
+from audiocodec.live.rtp import RtpPacket, is_rtp
+from audiocodec.live.sender import Sender
+
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec
+    from audiocodec.rates import RateSetting
+
+Samples = NDArray[np.float32]
+Address = Any
+Datagrams = list[tuple[bytes, Address]]
+
+_HELLO_EVERY_S = 0.25
+_PING_EVERY_S = 1.0
+_SILENT_PEER_S = 10.0
+_BYES = 3  # of one end: each may be lost
+
+
+class Stage(Enum):
+    """Where a call stands."""
+
+    WAITING = "waiting"  # for somebody, or for an answer
+    TALKING = "talking"
+    OVER = "over"
+
+
+@dataclass(frozen=True)
+class CallSettings:
+    """What one side sends, and how it listens."""
+
+    rate: RateSetting
+    frames: int = 1
+    redundancy: int = 0
+    delay_s: float | None = None
+    most_delay_s: float = 0.4
+
+
+class Session:
+    """``call`` an address, or wait to be called."""
+
+    def __init__(
+        self, codec: Codec, settings: CallSettings, call: Address | None = None, ssrc: int | None = None
+    ) -> None:
+        self._codec, self._settings = codec, settings
+        self.ssrc = ssrc or 1 + secrets.randbelow(0xFFFFFFFF)
+        self._sender = Sender(
+            codec,
+            settings.rate,
+            frames=settings.frames,
+            redundancy=settings.redundancy,
+            ssrc=self.ssrc,
+            sequence=secrets.randbits(15),  # the upper bit clear, so that it does not wrap at once (RFC 3711, 3.3.1)
+            timestamp=secrets.randbits(32),
+        )
+        self.stage = Stage.WAITING
+        self.problem: AudiocodecError | None = None
+        """Why there was no call."""
+        self.notices: list[str] = []
+        self.report = CallReport(
+            model=codec.facts.name,
+            levels_sent=settings.rate.base_levels,
+            redundancy_sent=settings.redundancy,
+            codec_delay_ms=1000 * codec.latency_samples / codec.sample_rate,
+        )
+        self._calling = call is not None
+        self._peer: Address | None = call
+        self._their_ssrc = 0
+        self._receiver: Receiver | None = None
+        self._next_hello = self._next_ping = float("-inf")
+        self._started = self._last_heard = 0.0
+        self._bytes_received = 0
+
+    def receive(self, data: bytes, source: Address, now: float) -> Datagrams:
+        """A datagram that came; the answers to it. Whatever it holds, nothing is raised."""
+        try:
+            if is_rtp(data):
+                self._voice(RtpPacket.parse(data), len(data), source, now)
+                return []
+            return self._message(control.parse(data), len(data), source, now)
+        except BitstreamError:
+            self.report.hostile_datagrams += 1
+            return []
+
+    def tick(self, now: float) -> Datagrams:
+        """What is due to be said besides the voice; call it some times a second."""
+        out: Datagrams = []
+        if self.stage is Stage.WAITING and self._calling and now >= self._next_hello:
+            self._next_hello = now + _HELLO_EVERY_S
+            out.append((self._hello().pack(), self._peer))
+        if self.stage is Stage.TALKING:
+            if now >= self._next_ping:
+                self._next_ping = now + _PING_EVERY_S
+                out.append((Ping(self.ssrc, round(now * 1000) & 0xFFFFFFFF).pack(), self._peer))
+                out.append((self._hello().pack(), self._peer))  # again and again: the first may have been lost
+            if now - self._last_heard > _SILENT_PEER_S:
+                self._end("the other side fell silent")
+        return out
+
+    def speak(self, samples: Samples) -> Datagrams:
+        """``[n]`` samples of the microphone; datagrams for them while there is somebody to hear."""
+        if self.stage is not Stage.TALKING:
+            return []
+        return [(datagram, self._peer) for datagram in self._sender.push(samples)]
+
+    def hear(self, samples: int, now: float) -> Samples:
+        """``[samples]`` for the speaker, from ``now`` on."""
+        if self._receiver is None:
+            return np.zeros(samples, np.float32)
+        return self._receiver.pull(samples, now)
+
+    def hang_up(self) -> Datagrams:
+        """End the call from this side."""
+        if self.stage is not Stage.TALKING:
+            self.stage = Stage.OVER
+            return []
+        self._end("hung up")
+        return [(Bye(self.ssrc, self._their_ssrc).pack(), self._peer)] * _BYES
+
+    def snapshot(self, now: float) -> CallReport:
+        """The report, up to date."""
+        if self.stage is Stage.TALKING:
+            self.report.seconds = now - self._started
+        self.report.take_in(self._sender, self._receiver, self._bytes_received)
+        return self.report
+
+    def _end(self, why: str) -> None:
+        self.stage, self.report.ended = Stage.OVER, why
+
+    def _hello(self, heard: int | None = None) -> Hello:
+        return Hello(
+            self.ssrc,
+            self._their_ssrc if heard is None else heard,
+            self._settings.frames,
+            self._settings.redundancy,
+            self._sender.spare_levels,
+            self._sender.header,
+        )
+
+    def _voice(self, packet: RtpPacket, size: int, source: Address, now: float) -> None:
+        if self._receiver is None or source != self._peer or packet.ssrc != self._their_ssrc:
+            raise BitstreamError("a packet of nobody that is spoken with")
+        self._receiver.receive(packet, now)
+        self._last_heard = now
+        self._bytes_received += size
+
+    def _message(self, message: control.Message, size: int, source: Address, now: float) -> Datagrams:
+        if isinstance(message, Hello):
+            return self._hello_from(message, size, source, now)
+        if isinstance(message, Refuse):
+            return self._refused(message, source)
+        if source != self._peer or message.ssrc != self._their_ssrc or not self._their_ssrc:
+            raise BitstreamError("a message of nobody that is spoken with")
+        self._last_heard = now
+        if isinstance(message, Bye):
+            if message.other != self.ssrc:
+                raise BitstreamError("a BYE to somebody else")
+            self._end("the other side hung up")
+        elif message.back:
+            self._round_trip(message.token, now)
+        else:
+            return [(Ping(self.ssrc, message.token, back=True).pack(), source)]
+        return []
+
+    def _round_trip(self, token: int, now: float) -> None:
+        taken = (round(now * 1000) - token) & 0xFFFFFFFF
+        if taken < 1000 * _SILENT_PEER_S:
+            self.report.round_trip_ms = float(taken)
+
+    def _hello_from(self, hello: Hello, size: int, source: Address, now: float) -> Datagrams:
+        if hello.ssrc in (0, self.ssrc) or self.stage is Stage.OVER:
+            raise BitstreamError("a HELLO of our own, or of nobody")
+        if self._calling and source != self._peer:
+            raise BitstreamError("a HELLO of somebody who was not called")
+        if self.stage is Stage.TALKING:
+            if source == self._peer and hello.ssrc == self._their_ssrc:
+                self._last_heard = now
+                return [] if hello.heard == self.ssrc else [(self._hello().pack(), source)]
+            return [(Refuse(hello.ssrc, Refusal.BUSY, self._codec.fingerprint).pack(), source)]
+        if hello.header.fingerprint != self._codec.fingerprint:
+            theirs, ours = hello.header.fingerprint.hex(), self._codec.fingerprint.hex()
+            if self._calling:
+                self._fail(ModelError(f"the other side speaks by model {theirs}, this one by {ours}; {_SAME}"))
+            elif len(self.notices) < 10:  # told, but not without end
+                self.notices.append(f"refused a caller with model {theirs}; this side has {ours}")
+            return [(Refuse(hello.ssrc, Refusal.OTHER_MODEL, self._codec.fingerprint).pack(), source)]
+        answer = self._hello(hello.ssrc).pack()
+        if hello.heard == self.ssrc:
+            self._begin(hello, source, now)
+            # The caller knows by this that it was heard; the one who was called has nothing to add.
+            return [(answer, source)] if self._calling else []
+        return [] if self._calling or len(answer) > 3 * size else [(answer, source)]
+
+    def _begin(self, hello: Hello, source: Address, now: float) -> None:
+        codec = self._codec
+        settings = JitterSettings(
+            codec.sample_rate,
+            codec.hop_samples,
+            delay_s=self._settings.delay_s,
+            most_s=self._settings.most_delay_s,
+        )
+        try:
+            self._receiver = Receiver(codec, hello.header, hello.spare_levels, settings)
+        except ModelError:
+            raise BitstreamError("a HELLO with levels that the model does not have") from None
+        self._peer, self._their_ssrc = source, hello.ssrc
+        self.stage = Stage.TALKING
+        self._started = self._last_heard = now
+        self.report.peer = str(source[0]) if isinstance(source, tuple) else str(source)
+        self.report.levels_received = codec.rate_of(hello.header).base_levels  # type: ignore[union-attr]
+        self.report.redundancy_received = hello.redundancy
+
+    def _refused(self, message: Refuse, source: Address) -> Datagrams:
+        if not self._calling or self.stage is not Stage.WAITING or (source, message.ssrc) != (self._peer, self.ssrc):
+            raise BitstreamError("a refusal of what was not asked")
+        ours, theirs = self._codec.fingerprint.hex(), message.fingerprint.hex()
+        self._fail(
+            ModelError(f"the other side speaks by model {theirs}, this one by {ours}; {_SAME}")
+            if message.why is Refusal.OTHER_MODEL
+            else AudiocodecError(f"the other side refused the call ({message.why.name.lower().replace('_', ' ')})")
+        )
+        return []
+
+    def _fail(self, problem: AudiocodecError) -> None:
+        self.problem = problem
+        self._end(str(problem))
+
+
+_SAME = "pass --model so that both have the same"

@@ -1,0 +1,357 @@
+"""Calls: two sides in simulated time over a bad network, and two real ones over loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from badnetwork import Badness, Link, Proxy
+from conftest import ROOT, speech_like
+
+from audiocodec.cli import main
+from audiocodec.errors import ModelError, UsageError
+from audiocodec.live.control import Bye, Ping, Refusal, Refuse
+from audiocodec.live.rtp import RtpPacket
+from audiocodec.live.sender import Sender, lowest_rate
+from audiocodec.live.session import CallSettings, Session, Stage
+
+A, B = ("192.0.2.1", 5004), ("192.0.2.2", 5004)
+STEP_S = 0.01
+GOOD = Badness(delay_s=0.03)
+
+
+class Simulation:
+    """A calls B; both speak; every step is ten milliseconds."""
+
+    def __init__(self, codec, badness=GOOD, voice=None, **options):
+        rate = codec.choose_rate(levels=9)
+        self.sides = {
+            A: Session(codec, CallSettings(rate, **options), call=B, ssrc=11),
+            B: Session(codec, CallSettings(rate, **options), ssrc=22),
+        }
+        self.links = {A: Link(badness, 1), B: Link(badness, 2)}  # by who sends
+        self.codec, self.now, self._step = codec, 0.0, round(STEP_S * codec.sample_rate)
+        self.voice = speech_like(10.0) if voice is None else voice
+        self.heard = {A: [], B: []}
+        self._spoken = 0
+        self.sent = []
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / STEP_S)):
+            self.now += STEP_S
+            start = self._spoken % (len(self.voice) - self._step)
+            self._spoken += self._step
+            for me, other in ((A, B), (B, A)):
+                side = self.sides[me]
+                for when, data in self.links[other].arrived(self.now):
+                    self._post(me, side.receive(data, other, when))
+                if side.stage is Stage.TALKING:
+                    self._post(me, side.speak(self.voice[start : start + self._step]))
+                self.heard[me].append(side.hear(self._step, self.now))
+                self._post(me, side.tick(self.now))
+
+    def _post(self, me, datagrams) -> None:
+        for data, _ in datagrams:
+            self.sent.append(data)
+            self.links[me].send(data, self.now)
+
+    def sound(self, me) -> np.ndarray:
+        return np.concatenate(self.heard[me])
+
+
+def test_two_sides_find_each_other_and_hear_each_other(tiny_codec):
+    call = Simulation(tiny_codec)
+    call.run(4)
+    for side, session in call.sides.items():
+        report = session.snapshot(call.now)
+        assert session.stage is Stage.TALKING
+        assert (report.lost_packets, report.late_packets, report.hostile_datagrams) == (0, 0, 0)
+        assert report.received_packets > 180
+        assert report.concealed_frames == 0
+        assert report.round_trip_ms == pytest.approx(60, abs=15)
+        assert np.abs(call.sound(side)[-16000:]).max() > 0.01
+
+
+def test_what_is_heard_is_what_a_stream_of_the_codec_gives(tiny_codec):
+    """No loss: the call adds nothing to the codec but a delay."""
+    from audiocodec.streaming import StreamDecoder, StreamEncoder
+
+    call = Simulation(tiny_codec)
+    spoken, heard, speak = [], call.heard[B], call.sides[A].speak
+    call.sides[A].speak = lambda samples: spoken.append(samples) or speak(samples)
+    call.run(0.5)
+    encoder = StreamEncoder(tiny_codec, tiny_codec.choose_rate(levels=9))
+    decoder = StreamDecoder(tiny_codec, live=True)
+    decoder.push(encoder.header.pack())
+    expected = np.concatenate([decoder.push(p)[0] for p in encoder.push(np.concatenate(spoken)[None])])
+    sound = np.concatenate(heard)
+    start = expected[:1280]  # before any frame may be stretched
+    assert any(np.allclose(sound[at : at + 1280], start, atol=1e-5) for at in range(len(sound) - 1280))
+
+
+def test_redundancy_replaces_lost_frames_at_the_lowest_rate(tiny_codec):
+    bad = Badness(loss=0.1, jitter_s=0.03, delay_s=0.02, duplicates=0.02)
+    reports = {}
+    for copies in (0, 2):
+        call = Simulation(tiny_codec, bad, redundancy=copies)
+        call.run(12)
+        reports[copies] = call.sides[B].snapshot(call.now)
+    assert reports[0].recovered_frames == 0
+    assert reports[0].concealed_frames > 30
+    assert reports[2].recovered_frames > 30
+    assert reports[2].concealed_frames < reports[0].concealed_frames / 3
+    assert reports[2].loss == pytest.approx(0.1, abs=0.04)
+    assert reports[2].redundancy_received == 2
+
+
+def test_copies_cost_little(tiny_codec):
+    voice, sizes = speech_like(3.0), {}
+    for copies in (0, 1):
+        sender = Sender(tiny_codec, tiny_codec.rates[-1], redundancy=copies)
+        sizes[copies] = sum(map(len, sender.push(voice)))
+    assert sizes[0] < sizes[1] < 1.6 * sizes[0]
+    assert lowest_rate(tiny_codec).base_levels == 3
+
+
+def test_several_frames_in_a_packet(tiny_codec):
+    call = Simulation(tiny_codec, frames=3, redundancy=3)
+    call.run(3)
+    report = call.sides[B].snapshot(call.now)
+    assert 40 < report.received_packets < 60
+    assert report.played_frames > 120
+    assert report.concealed_frames == 0
+
+
+def test_silence_sends_next_to_nothing_and_a_talkspurt_is_marked(tiny_codec):
+    voice = np.concatenate([speech_like(1.0), np.zeros(32000, np.float32), speech_like(1.0)])
+    sender = Sender(tiny_codec, tiny_codec.rates[0], redundancy=2, sequence=65530, timestamp=2**32 - 640)
+    packets = [RtpPacket.parse(data) for data in sender.push(voice)]
+    assert len(packets) < 50 + 51 + 12
+    marked = [number for number, packet in enumerate(packets) if packet.marker]
+    assert marked[0] == 0
+    assert len(marked) == 2
+    first, second = (packets[number] for number in marked)
+    assert (second.timestamp - first.timestamp) & 0xFFFFFFFF == 48000
+    sequences = np.array([packet.sequence for packet in packets])
+    assert (np.diff(sequences) % 65536 == 1).all()
+    assert sender.push(np.zeros(100, np.float32)) == []
+
+
+def test_silence_is_heard_as_silence(tiny_codec):
+    voice = np.concatenate([speech_like(1.0), np.zeros(16000, np.float32)] * 3)
+    call = Simulation(tiny_codec, voice=voice)
+    call.run(4)
+    report = call.sides[B].snapshot(call.now)
+    assert report.concealed_frames == 0
+    levels = np.abs(call.sound(B)).reshape(-1, 160).max(axis=1)
+    assert (levels == 0).sum() > 100
+    assert levels.max() > 0.01
+
+
+def test_hanging_up_ends_both_sides(tiny_codec):
+    call = Simulation(tiny_codec)
+    call.run(1)
+    call._post(A, call.sides[A].hang_up())
+    call.run(0.2)
+    assert call.sides[A].report.ended == "hung up"
+    assert call.sides[B].report.ended == "the other side hung up"
+
+
+def test_a_side_that_vanishes_ends_the_call(tiny_codec):
+    call = Simulation(tiny_codec)
+    call.run(1)
+    call.links[A].impairment.badness = Badness(loss=1.0)
+    call.run(11)
+    assert call.sides[B].report.ended == "the other side fell silent"
+
+
+def test_another_model_is_refused_on_both_sides(tiny_codec):
+    other = type(tiny_codec).of(tiny_codec.net)
+    caller = Session(other, CallSettings(other.rates[0]), call=B)
+    called = Session(tiny_codec, CallSettings(tiny_codec.rates[0]))
+    [(hello, _)] = caller.tick(0.0)
+    [(refusal, _)] = called.receive(hello, A, 0.0)
+    assert called.stage is Stage.WAITING
+    assert other.fingerprint.hex() in called.notices[0]
+    assert caller.receive(refusal, B, 0.0) == []
+    assert isinstance(caller.problem, ModelError)
+    assert tiny_codec.fingerprint.hex() in str(caller.problem)
+    assert "--model" in str(caller.problem)
+
+
+def test_a_third_party_is_told_that_the_line_is_busy_and_heard_by_nobody(tiny_codec):
+    call = Simulation(tiny_codec)
+    call.run(1)
+    third = ("192.0.2.3", 1)
+    stranger = Session(tiny_codec, CallSettings(tiny_codec.rates[0]), call=B, ssrc=33)
+    [(hello, _)] = stranger.tick(0.0)
+    [(refusal, where)] = call.sides[B].receive(hello, third, call.now)
+    assert where == third
+    assert stranger.receive(refusal, B, 0.0) == []
+    assert "busy" in str(stranger.problem)
+    for data in (Bye(11, 22).pack(), Ping(11, 0).pack(), RtpPacket(0, 0, 11, b"\x80").pack()):
+        assert call.sides[B].receive(data, third, call.now) == []
+    assert call.sides[B].stage is Stage.TALKING
+    assert call.sides[B].report.hostile_datagrams == 3
+
+
+def test_a_caller_who_does_not_hear_the_answer_gets_no_call(tiny_codec):
+    """Nothing is kept or sent on for an address that somebody made up, and an answer is not much longer."""
+    called = Session(tiny_codec, CallSettings(tiny_codec.rates[-1]))
+    for number in range(50):
+        stranger = Session(tiny_codec, CallSettings(tiny_codec.rates[0]), call=B)
+        [(hello, _)] = stranger.tick(0.0)
+        answers = called.receive(hello, ("198.51.100.1", number), 0.0)
+        assert sum(len(data) for data, _ in answers) <= 3 * len(hello)
+    assert called.stage is Stage.WAITING
+    assert called.tick(1.0) == []
+
+
+def test_hostile_datagrams_are_counted_and_change_nothing(tiny_codec):
+    call = Simulation(tiny_codec)
+    call.run(1)
+    rng = np.random.default_rng(0)
+    voice = [data for data in call.sent if data[0] >> 6 == 2][:20]
+    for _ in range(1500):
+        kind = rng.integers(4)
+        if kind == 0:
+            data = rng.bytes(int(rng.integers(0, 200)))
+        elif kind == 1:
+            data = RtpPacket(int(rng.integers(65536)), int(rng.integers(2**32)), 11, rng.bytes(12)).pack()
+        elif kind == 2:
+            data = bytearray(voice[int(rng.integers(len(voice)))])
+            data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        else:
+            data = [Refuse(22, Refusal.BUSY, bytes(8)), Ping(99, 1), Bye(11, 23)][int(rng.integers(3))].pack()
+        call.sides[B].receive(bytes(data), A, call.now)
+        assert len(call.sides[B].hear(16, call.now)) == 16
+    assert call.sides[B].stage is Stage.TALKING
+    assert call.sides[B].report.hostile_datagrams > 300
+    call.run(3)
+    assert np.abs(call.sound(B)[-16000:]).max() > 0.01
+    assert np.isfinite(call.sound(B)).all()
+
+
+def test_a_lost_hello_is_said_again(tiny_codec):
+    call = Simulation(tiny_codec, Badness(loss=0.6, delay_s=0.02))
+    call.run(6)
+    assert {side.stage for side in call.sides.values()} == {Stage.TALKING}
+
+
+def test_a_hello_of_ourselves_is_no_call(tiny_codec):
+    caller = Session(tiny_codec, CallSettings(tiny_codec.rates[0]), call=B, ssrc=5)
+    [(hello, _)] = caller.tick(0.0)
+    assert caller.receive(hello, B, 0.0) == []
+    assert caller.stage is Stage.WAITING
+
+
+def test_wrong_addresses_are_usage_errors():
+    from audiocodec.cli.calling import address
+
+    assert address("5004", None) == ("", 5004)
+    assert address("127.0.0.1:0", None) == ("127.0.0.1", 0)
+    assert address(None, "[::1]:99") == ("::1", 99)
+    for listen, connect in ((None, None), ("1", "a:1"), ("x", None), ("70000", None), (None, "5004"), (None, "a:0")):
+        with pytest.raises(UsageError):
+            address(listen, connect)
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def started(model: Path, *words: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "audiocodec", "call", "--model", str(model), "--levels", "9", "--json", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
+
+
+def ended(side: subprocess.Popen) -> dict:
+    out, err = side.communicate(timeout=60)
+    assert side.returncode == 0, err
+    return json.loads(out)
+
+
+def test_two_processes_speak_over_a_bad_network(tiny_model, tmp_path):
+    soundfile.write(tmp_path / "in.wav", speech_like(3.0, 22050), 22050)
+    port = free_port()
+    voice = ("--in", str(tmp_path / "in.wav"), "--redundancy", "2")
+    called = started(tiny_model, "--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
+    assert "listening" in called.stderr.readline()
+    with Proxy(port, Badness(loss=0.1, jitter_s=0.03, duplicates=0.05)) as proxy:
+        caller = started(
+            tiny_model, "--connect", f"127.0.0.1:{proxy.port}", *voice, "--out", str(tmp_path / "a.wav"),
+            "--duration", "2.5",
+        )  # fmt: skip
+        first, second = ended(caller), ended(called)
+    assert first["ended"] == "hung up"
+    assert second["ended"] == "the other side hung up"
+    for report, name in ((first, "a.wav"), (second, "b.wav")):
+        assert report["received_packets"] > 80
+        assert report["recovered_frames"] > 0
+        wave, rate = soundfile.read(tmp_path / name)
+        assert rate == 16000
+        assert len(wave) / rate == pytest.approx(2.5, abs=0.4)
+        assert np.abs(wave).max() > 0.01
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_ends_both_sides_and_keeps_what_was_heard(tiny_model, tmp_path):
+    soundfile.write(tmp_path / "in.wav", speech_like(30.0), 16000)
+    port = free_port()
+    voice = ("--in", str(tmp_path / "in.wav"))
+    called = started(tiny_model, "--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
+    called.stderr.readline()
+    caller = started(tiny_model, "--connect", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "a.wav"))
+    time.sleep(3.0)
+    called.send_signal(signal.SIGINT)
+    assert ended(called)["ended"] == "hung up"
+    assert ended(caller)["ended"] == "the other side hung up"
+    assert (tmp_path / "a.wav").exists()
+    assert (tmp_path / "b.wav").exists()
+
+
+def test_nobody_there_and_nothing_to_play_on_are_told(tiny_model, tmp_path, capsys, monkeypatch):
+    import audiocodec.cli.calling as calling
+
+    soundfile.write(tmp_path / "in.wav", speech_like(0.5), 16000)
+    files = ["--in", str(tmp_path / "in.wav"), "--out", str(tmp_path / "out.wav")]
+    monkeypatch.setattr(calling, "_ANSWER_S", 0.3)
+    assert main(["call", "--connect", f"127.0.0.1:{free_port()}", "--model", str(tiny_model), *files]) == 1
+    assert "no answer" in capsys.readouterr().err
+    assert not (tmp_path / "out.wav").exists()
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert main(["call", "--listen", "127.0.0.1:0", "--model", str(tiny_model), *files[:2]]) == 9
+    assert "audiocodec[live]" in capsys.readouterr().err
+
+
+def test_the_screen_shows_a_call(tiny_codec):
+    from rich.console import Console
+
+    from audiocodec.cli.call_view import Rates, table
+
+    call = Simulation(tiny_codec)
+    waiting = call.sides[B].snapshot(0.0)
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console.print(table(waiting, 0, 0))
+    call.run(3)
+    report, rates = call.sides[B].snapshot(call.now), Rates()
+    assert rates.of(report, 0.0) == (0.0, 0.0)
+    console.print(table(report, *rates.of(report, 2.0)))
+    text = console.export_text()
+    for words in ("waiting", "192.0.2.1", "9 levels", "lost 0.0 %", "jitter"):
+        assert words in text
+    assert "192.0.2.1" in report.line()
