@@ -68,6 +68,20 @@ def test_what_cannot_be_fitted_is_refused(bench, sizes, costs):
         bench("fit").growth(sizes, costs)
 
 
+def test_a_call_is_laid_beside_what_was_spoken(bench):
+    call, rng = bench("call"), np.random.default_rng(0)
+    loudness = np.repeat(rng.uniform(0, 0.3, 400), 1600)
+    spoken = (loudness * rng.standard_normal(len(loudness))).astype(np.float32)  # 40 s at 16 kHz
+    heard = np.concatenate([np.zeros(2240, np.float32), spoken])[16000:]  # 140 ms late, begun a second later
+    found = call.delays(spoken, heard, 16000, 1.0)
+    assert len(found) > 10
+    assert all(abs(delay - 140) <= 2 for _, delay in found)
+    assert abs(call.drift_ms(found)) < 1
+    assert call.drift_ms([(float(when), 100.0 + when) for when in range(0, 60, 2)]) == pytest.approx(36)
+    assert call.growth_mb([50.0] * 40 + [60.0] * 40) == 10
+    assert call.growth_mb([1.0]) is None
+
+
 def test_stopwatches_count_what_is_inside_once(bench):
     now = [0.0]
     watches = bench("stopwatches").Stopwatches(clock=lambda: now[0])

@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
-from badnetwork import Badness, Link, Proxy
-from conftest import ROOT, speech_like
+from badnetwork import Badness
+from call_helpers import A, B, Simulation
+from conftest import speech_like
 
-from audiocodec.cli import main
 from audiocodec.errors import ModelError, UsageError
 from audiocodec.live.control import Bye, Ping, Refusal, Refuse
 from audiocodec.live.rtp import RtpPacket
 from audiocodec.live.sender import Sender, lowest_rate
-from audiocodec.live.session import CallSettings, Session, Stage
-
-A, B = ("192.0.2.1", 5004), ("192.0.2.2", 5004)
-STEP_S = 0.01
-GOOD = Badness(delay_s=0.03)
-
-
-class Simulation:
-    """A calls B; both speak; every step is ten milliseconds."""
-
-    def __init__(self, codec, badness=GOOD, voice=None, **options):
-        rate = codec.choose_rate(levels=9)
-        self.sides = {
-            A: Session(codec, CallSettings(rate, **options), call=B, ssrc=11),
-            B: Session(codec, CallSettings(rate, **options), ssrc=22),
-        }
-        self.links = {A: Link(badness, 1), B: Link(badness, 2)}  # by who sends
-        self.codec, self.now, self._step = codec, 0.0, round(STEP_S * codec.sample_rate)
-        self.voice = speech_like(10.0) if voice is None else voice
-        self.heard = {A: [], B: []}
-        self._spoken = 0
-        self.sent = []
-
-    def run(self, seconds: float) -> None:
-        for _ in range(round(seconds / STEP_S)):
-            self.now += STEP_S
-            start = self._spoken % (len(self.voice) - self._step)
-            self._spoken += self._step
-            for me, other in ((A, B), (B, A)):
-                side = self.sides[me]
-                for when, data in self.links[other].arrived(self.now):
-                    self._post(me, side.receive(data, other, when))
-                if side.stage is Stage.TALKING:
-                    self._post(me, side.speak(self.voice[start : start + self._step]))
-                self.heard[me].append(side.hear(self._step, self.now))
-                self._post(me, side.tick(self.now))
-
-    def _post(self, me, datagrams) -> None:
-        for data, _ in datagrams:
-            self.sent.append(data)
-            self.links[me].send(data, self.now)
-
-    def sound(self, me) -> np.ndarray:
-        return np.concatenate(self.heard[me])
+from audiocodec.live.session import Session, Stage
+from audiocodec.live.settings import CallSettings
 
 
 def test_two_sides_find_each_other_and_hear_each_other(tiny_codec):
@@ -103,13 +53,13 @@ def test_redundancy_replaces_lost_frames_at_the_lowest_rate(tiny_codec):
     reports = {}
     for copies in (0, 2):
         call = Simulation(tiny_codec, bad, redundancy=copies)
-        call.run(12)
+        call.run(6)
         reports[copies] = call.sides[B].snapshot(call.now)
     assert reports[0].recovered_frames == 0
-    assert reports[0].concealed_frames > 30
-    assert reports[2].recovered_frames > 30
+    assert reports[0].concealed_frames > 15
+    assert reports[2].recovered_frames > 15
     assert reports[2].concealed_frames < reports[0].concealed_frames / 3
-    assert reports[2].loss == pytest.approx(0.1, abs=0.04)
+    assert reports[2].loss == pytest.approx(0.1, abs=0.05)
     assert reports[2].redundancy_received == 2
 
 
@@ -263,79 +213,6 @@ def test_wrong_addresses_are_usage_errors():
     for listen, connect in ((None, None), ("1", "a:1"), ("x", None), ("70000", None), (None, "5004"), (None, "a:0")):
         with pytest.raises(UsageError):
             address(listen, connect)
-
-
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def started(model: Path, *words: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "audiocodec", "call", "--model", str(model), "--levels", "9", "--json", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
-    )
-
-
-def ended(side: subprocess.Popen) -> dict:
-    out, err = side.communicate(timeout=60)
-    assert side.returncode == 0, err
-    return json.loads(out)
-
-
-def test_two_processes_speak_over_a_bad_network(tiny_model, tmp_path):
-    soundfile.write(tmp_path / "in.wav", speech_like(3.0, 22050), 22050)
-    port = free_port()
-    voice = ("--in", str(tmp_path / "in.wav"), "--redundancy", "2")
-    called = started(tiny_model, "--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
-    assert "listening" in called.stderr.readline()
-    with Proxy(port, Badness(loss=0.1, jitter_s=0.03, duplicates=0.05)) as proxy:
-        caller = started(
-            tiny_model, "--connect", f"127.0.0.1:{proxy.port}", *voice, "--out", str(tmp_path / "a.wav"),
-            "--duration", "2.5",
-        )  # fmt: skip
-        first, second = ended(caller), ended(called)
-    assert first["ended"] == "hung up"
-    assert second["ended"] == "the other side hung up"
-    for report, name in ((first, "a.wav"), (second, "b.wav")):
-        assert report["received_packets"] > 80
-        assert report["recovered_frames"] > 0
-        wave, rate = soundfile.read(tmp_path / name)
-        assert rate == 16000
-        assert len(wave) / rate == pytest.approx(2.5, abs=0.4)
-        assert np.abs(wave).max() > 0.01
-
-
-@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_ends_both_sides_and_keeps_what_was_heard(tiny_model, tmp_path):
-    soundfile.write(tmp_path / "in.wav", speech_like(30.0), 16000)
-    port = free_port()
-    voice = ("--in", str(tmp_path / "in.wav"))
-    called = started(tiny_model, "--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
-    called.stderr.readline()
-    caller = started(tiny_model, "--connect", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "a.wav"))
-    time.sleep(3.0)
-    called.send_signal(signal.SIGINT)
-    assert ended(called)["ended"] == "hung up"
-    assert ended(caller)["ended"] == "the other side hung up"
-    assert (tmp_path / "a.wav").exists()
-    assert (tmp_path / "b.wav").exists()
-
-
-def test_nobody_there_and_nothing_to_play_on_are_told(tiny_model, tmp_path, capsys, monkeypatch):
-    import audiocodec.cli.calling as calling
-
-    soundfile.write(tmp_path / "in.wav", speech_like(0.5), 16000)
-    files = ["--in", str(tmp_path / "in.wav"), "--out", str(tmp_path / "out.wav")]
-    monkeypatch.setattr(calling, "_ANSWER_S", 0.3)
-    assert main(["call", "--connect", f"127.0.0.1:{free_port()}", "--model", str(tiny_model), *files]) == 1
-    assert "no answer" in capsys.readouterr().err
-    assert not (tmp_path / "out.wav").exists()
-    monkeypatch.setitem(sys.modules, "sounddevice", None)
-    assert main(["call", "--listen", "127.0.0.1:0", "--model", str(tiny_model), *files[:2]]) == 9
-    assert "audiocodec[live]" in capsys.readouterr().err
 
 
 def test_the_screen_shows_a_call(tiny_codec):

@@ -4,67 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from badnetwork import Badness, Link
+from badnetwork import Badness
+from call_helpers import FRAME_S, HOP, RATE, SETTINGS, Listening
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocodec.live.jitter import JitterBuffer, JitterSettings, SlotKind, Verdict
-from audiocodec.live.stretch import lengthen, shorten
-
-HOP, RATE = 320, 16000
-FRAME_S = HOP / RATE
-SETTINGS = JitterSettings(RATE, HOP)
-
-
-class Listening:
-    """A sender and a receiver in simulated time, whose clocks may differ; items are frame numbers."""
-
-    def __init__(self, badness: Badness, seed: int = 0, setup: JitterSettings = SETTINGS, skew: float = 0.0, **options):
-        self.buffer = JitterBuffer(setup)
-        self.link = Link(badness, seed)
-        self.skew = skew
-        self.first_sequence = options.get("sequence", 0)
-        self.first_timestamp = options.get("timestamp", 0)
-        self.spares = options.get("spares", 0)
-        self.per_packet = options.get("frames", 1)
-        self.slots, self.latencies = [], []
-        self._sent = 0
-        self.now = 0.0
-
-    def run(self, seconds: float, stretch: bool = True) -> None:
-        until = self.now + seconds
-        while self.now < until:
-            packet_s = self.per_packet * FRAME_S * (1 + self.skew)
-            while (self._sent + 1) * packet_s <= self.now:
-                self._send((self._sent + 1) * packet_s)
-            for when, (sequence, timestamp, frames, spares) in self.link.arrived(self.now):
-                self.buffer.put(sequence, timestamp, frames, spares, now=when)
-            slot = self.buffer.take(self.now)
-            self.slots.append(slot)
-            played = FRAME_S
-            if slot.kind in (SlotKind.FRAME, SlotKind.SPARE):
-                self.latencies.append(self.now - slot.item * FRAME_S * (1 + self.skew))
-                if slot.pace and stretch:
-                    played += slot.pace * 0.007
-                    self.buffer.stretched(slot.pace * 0.007)
-            self.now += played
-
-    def _send(self, when: float) -> None:
-        number = self._sent * self.per_packet
-        frames = list(range(number, number + self.per_packet))
-        spares = list(range(max(0, number - self.spares), number))
-        sequence = (self.first_sequence + self._sent) & 0xFFFF
-        timestamp = (self.first_timestamp + number * HOP) & 0xFFFFFFFF
-        self.link.send((sequence, timestamp, frames, spares), when)
-        self._sent += 1
-
-    @property
-    def numbers(self) -> list[int]:
-        return [slot.item for slot in self.slots if slot.kind in (SlotKind.FRAME, SlotKind.SPARE)]
-
-    def share(self, kind: SlotKind, of: int = 0) -> float:
-        slots = self.slots[of:]
-        return sum(slot.kind is kind for slot in slots) / len(slots)
 
 
 def test_a_perfect_network_costs_little_delay_and_loses_nothing():
@@ -251,20 +196,3 @@ def test_nothing_grows():
         arrivals = one.buffer.arrivals
         sizes.append(len(one.buffer) + len(arrivals._seen) + len(arrivals._order) + len(arrivals._transits))
     assert max(sizes) < 1024 * 2 + 256 + 80
-
-
-@pytest.mark.parametrize("wave", ["voice", "quiet", "noise"])
-def test_a_stretched_frame_has_no_click(wave):
-    t = np.arange(HOP) / RATE
-    frame = {
-        "voice": 0.5 * np.sin(2 * np.pi * 150 * t) + 0.2 * np.sin(2 * np.pi * 300 * t),
-        "quiet": np.zeros(HOP),
-        "noise": np.random.default_rng(0).normal(0, 0.3, HOP),
-    }[wave][None].astype(np.float32)
-    for made, sign in ((shorten(frame, RATE), -1), (lengthen(frame, RATE), 1)):
-        longer = sign * (made.shape[1] - HOP)
-        assert longer >= (0 if wave == "noise" else 0.0025 * RATE)
-        assert made[0, 0] == pytest.approx(frame[0, 0], abs=0.02)
-        assert made[0, -1] == frame[0, -1]
-        if wave == "voice":
-            assert np.abs(np.diff(made[0])).max() < 1.3 * np.abs(np.diff(frame[0])).max()

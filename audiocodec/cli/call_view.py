@@ -19,17 +19,21 @@ Watch = Callable[["CallReport"], None]
 
 @contextlib.contextmanager
 def watching(session: Session, quiet: bool) -> Iterator[Watch]:
-    """Give a function that shows a report; what a session has to tell besides is printed as it comes."""
-    told = 0
+    """Give a function that shows a report; what else there is to tell is printed as it comes."""
+    told, begun = 0, False
 
-    def notices() -> None:
-        nonlocal told
+    def notices(report: CallReport) -> None:
+        nonlocal told, begun
+        if report.peer and not begun and not terminal:
+            begun = True
+            print(f"speaking with {report.peer}; Ctrl-C hangs up", file=sys.stderr, flush=True)
         for notice in session.notices[told:]:
             print(f"note: {notice}", file=sys.stderr, flush=True)
         told = len(session.notices)
 
-    if quiet or not sys.stderr.isatty():
-        yield lambda _report: None if quiet else notices()
+    terminal = sys.stderr.isatty()
+    if quiet or not terminal:
+        yield lambda report: None if quiet else notices(report)
         return
     from rich.console import Console
     from rich.live import Live
@@ -38,7 +42,7 @@ def watching(session: Session, quiet: bool) -> Iterator[Watch]:
     with Live(console=Console(stderr=True), transient=True, auto_refresh=False, redirect_stdout=False) as live:
 
         def watch(report: CallReport) -> None:
-            notices()
+            notices(report)
             live.update(table(report, *rates.of(report, time.monotonic())), refresh=True)
 
         yield watch

@@ -66,6 +66,9 @@ def call(
     delay_ms: Annotated[
         float | None, typer.Option("--delay-ms", min=0.0, max=2000.0, help="Of the jitter buffer; default: adaptive.")
     ] = None,
+    least_delay_ms: Annotated[
+        float, typer.Option("--min-delay-ms", min=0.0, max=2000.0, help="The shortest that it adapts to.")
+    ] = 20.0,
     most_delay_ms: Annotated[
         float, typer.Option("--max-delay-ms", min=20.0, max=2000.0, help="The longest that it adapts to.")
     ] = 400.0,
@@ -99,7 +102,8 @@ def call(
     from audiocodec.cli.call_view import watching
     from audiocodec.codec import load
     from audiocodec.live.line import Line, talk
-    from audiocodec.live.session import CallSettings, Session
+    from audiocodec.live.session import Session
+    from audiocodec.live.settings import CallSettings
 
     codec = load(model, runtime=runtime.value)
     settings = CallSettings(
@@ -107,7 +111,8 @@ def call(
         frames,
         redundancy,
         None if delay_ms is None else delay_ms / 1000,
-        max(most_delay_ms, delay_ms or 0.0) / 1000,
+        least_delay_ms / 1000,
+        max(most_delay_ms, least_delay_ms, delay_ms or 0.0) / 1000,
     )
     with contextlib.ExitStack() as closing:
         line = Line(connect=place) if connect else Line(listen=place)

@@ -19,6 +19,7 @@ from audiocodec.errors import AudioError
 Samples = NDArray[np.float32]
 
 BLOCK_S = 0.01  # what devices hand over at once, and files in their place
+_MOST_BEHIND_S = 2.0  # a file waits for so long; a machine that slept longer goes on where it was
 
 
 class Microphone(Protocol):
@@ -87,6 +88,10 @@ class FileMicrophone:
         assert self.first_s is not None
         block = round(BLOCK_S * self._rate)
         due = int((now - self.first_s) * self._rate) // block * block - self._given
+        if due > _MOST_BEHIND_S * self._rate:
+            self.first_s += due / self._rate
+            self.overruns += 1
+            due = 0
         if due <= 0:
             return np.zeros(0, np.float32)
         while len(self._pending) < due and not self._ended:
@@ -135,6 +140,10 @@ class FileSpeaker:
         assert self.first_s is not None
         block, written = round(BLOCK_S * self._rate), self._writer.samples_written
         due = int((now - self.first_s) * self._rate) // block * block - written
+        if due > _MOST_BEHIND_S * self._rate:
+            self.first_s += due / self._rate
+            self.underruns += 1
+            due = 0
         return max(due, 0), self.first_s + written / self._rate
 
     def write(self, samples: Samples) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class CallReport:
-    """A call so far, as seen from one side. Times in milliseconds, rates of everything above UDP."""
+    """A call so far, as seen from one side. Times in milliseconds; rates are those of RTP packets, their headers in."""
 
     model: str = ""
     peer: str = ""

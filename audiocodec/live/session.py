@@ -8,7 +8,6 @@ it: a flood of HELLOs costs an answer each, of at most three times their length,
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +17,14 @@ from numpy.typing import NDArray
 from audiocodec.errors import AudiocodecError, BitstreamError, ModelError
 from audiocodec.live import control
 from audiocodec.live.control import Bye, Hello, Ping, Refusal, Refuse
-from audiocodec.live.jitter import JitterSettings
 from audiocodec.live.receiver import Receiver
 from audiocodec.live.report import CallReport
 from audiocodec.live.rtp import RtpPacket, is_rtp
 from audiocodec.live.sender import Sender
+from audiocodec.live.settings import CallSettings
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
-    from audiocodec.rates import RateSetting
 
 Samples = NDArray[np.float32]
 Address = Any
@@ -38,23 +36,16 @@ _SILENT_PEER_S = 10.0
 _BYES = 3  # of one end: each may be lost
 
 
+def _other_model(theirs: str, ours: str) -> ModelError:
+    return ModelError(f"the other side speaks by model {theirs}, this one by {ours}; pass --model, the same on both")
+
+
 class Stage(Enum):
     """Where a call stands."""
 
     WAITING = "waiting"  # for somebody, or for an answer
     TALKING = "talking"
     OVER = "over"
-
-
-@dataclass(frozen=True)
-class CallSettings:
-    """What one side sends, and how it listens."""
-
-    rate: RateSetting
-    frames: int = 1
-    redundancy: int = 0
-    delay_s: float | None = None
-    most_delay_s: float = 0.4
 
 
 class Session:
@@ -87,6 +78,7 @@ class Session:
         self._calling = call is not None
         self._peer: Address | None = call
         self._their_ssrc = 0
+        self._answered = False  # the other side is known to be in the call as well
         self._receiver: Receiver | None = None
         self._next_hello = self._next_ping = float("-inf")
         self._started = self._last_heard = 0.0
@@ -113,7 +105,9 @@ class Session:
             if now >= self._next_ping:
                 self._next_ping = now + _PING_EVERY_S
                 out.append((Ping(self.ssrc, round(now * 1000) & 0xFFFFFFFF).pack(), self._peer))
-                out.append((self._hello().pack(), self._peer))  # again and again: the first may have been lost
+            if not self._answered and now >= self._next_hello:
+                self._next_hello = now + _HELLO_EVERY_S
+                out.append((self._hello().pack(), self._peer))  # the one before may have been lost
             if now - self._last_heard > _SILENT_PEER_S:
                 self._end("the other side fell silent")
         return out
@@ -162,7 +156,7 @@ class Session:
         if self._receiver is None or source != self._peer or packet.ssrc != self._their_ssrc:
             raise BitstreamError("a packet of nobody that is spoken with")
         self._receiver.receive(packet, now)
-        self._last_heard = now
+        self._last_heard, self._answered = now, True
         self._bytes_received += size
 
     def _message(self, message: control.Message, size: int, source: Address, now: float) -> Datagrams:
@@ -172,7 +166,7 @@ class Session:
             return self._refused(message, source)
         if source != self._peer or message.ssrc != self._their_ssrc or not self._their_ssrc:
             raise BitstreamError("a message of nobody that is spoken with")
-        self._last_heard = now
+        self._last_heard, self._answered = now, True
         if isinstance(message, Bye):
             if message.other != self.ssrc:
                 raise BitstreamError("a BYE to somebody else")
@@ -201,25 +195,19 @@ class Session:
         if hello.header.fingerprint != self._codec.fingerprint:
             theirs, ours = hello.header.fingerprint.hex(), self._codec.fingerprint.hex()
             if self._calling:
-                self._fail(ModelError(f"the other side speaks by model {theirs}, this one by {ours}; {_SAME}"))
+                self._fail(_other_model(theirs, ours))
             elif len(self.notices) < 10:  # told, but not without end
                 self.notices.append(f"refused a caller with model {theirs}; this side has {ours}")
             return [(Refuse(hello.ssrc, Refusal.OTHER_MODEL, self._codec.fingerprint).pack(), source)]
         answer = self._hello(hello.ssrc).pack()
         if hello.heard == self.ssrc:
             self._begin(hello, source, now)
-            # The caller knows by this that it was heard; the one who was called has nothing to add.
             return [(answer, source)] if self._calling else []
         return [] if self._calling or len(answer) > 3 * size else [(answer, source)]
 
     def _begin(self, hello: Hello, source: Address, now: float) -> None:
         codec = self._codec
-        settings = JitterSettings(
-            codec.sample_rate,
-            codec.hop_samples,
-            delay_s=self._settings.delay_s,
-            most_s=self._settings.most_delay_s,
-        )
+        settings = self._settings.listening(codec)
         try:
             self._receiver = Receiver(codec, hello.header, hello.spare_levels, settings)
         except ModelError:
@@ -227,6 +215,7 @@ class Session:
         self._peer, self._their_ssrc = source, hello.ssrc
         self.stage = Stage.TALKING
         self._started = self._last_heard = now
+        self._answered = not self._calling
         self.report.peer = str(source[0]) if isinstance(source, tuple) else str(source)
         self.report.levels_received = codec.rate_of(hello.header).base_levels  # type: ignore[union-attr]
         self.report.redundancy_received = hello.redundancy
@@ -236,7 +225,7 @@ class Session:
             raise BitstreamError("a refusal of what was not asked")
         ours, theirs = self._codec.fingerprint.hex(), message.fingerprint.hex()
         self._fail(
-            ModelError(f"the other side speaks by model {theirs}, this one by {ours}; {_SAME}")
+            _other_model(theirs, ours)
             if message.why is Refusal.OTHER_MODEL
             else AudiocodecError(f"the other side refused the call ({message.why.name.lower().replace('_', ' ')})")
         )
@@ -245,6 +234,3 @@ class Session:
     def _fail(self, problem: AudiocodecError) -> None:
         self.problem = problem
         self._end(str(problem))
-
-
-_SAME = "pass --model so that both have the same"

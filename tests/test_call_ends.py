@@ -1,0 +1,205 @@
+"""Calls between real processes over loopback, and the ends of a call: files, devices, the ear."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+from badnetwork import Badness, Proxy
+from call_helpers import HOP, RATE
+from conftest import ROOT, speech_like
+
+from audiocodec.cli import main
+from audiocodec.errors import AudioError, UsageError
+from audiocodec.live.ends import FileMicrophone, FileSpeaker
+from audiocodec.live.stretch import lengthen, shorten
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def started(model: Path, *words: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "audiocodec", "call", "--model", str(model), "--levels", "9", "--json", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
+
+
+def ended(side: subprocess.Popen) -> dict:
+    out, err = side.communicate(timeout=60)
+    assert side.returncode == 0, err
+    return json.loads(out)
+
+
+def test_two_processes_speak_over_a_bad_network(tiny_model, tmp_path):
+    soundfile.write(tmp_path / "in.wav", speech_like(3.0, 22050), 22050)
+    port = free_port()
+    voice = ("--in", str(tmp_path / "in.wav"), "--redundancy", "2")
+    called = started(tiny_model, "--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
+    assert "listening" in called.stderr.readline()
+    with Proxy(port, Badness(loss=0.1, jitter_s=0.03, duplicates=0.05)) as proxy:
+        caller = started(
+            tiny_model, "--connect", f"127.0.0.1:{proxy.port}", *voice, "--out", str(tmp_path / "a.wav"),
+            "--duration", "2.5",
+        )  # fmt: skip
+        first, second = ended(caller), ended(called)
+    assert first["ended"] == "hung up"
+    assert second["ended"] == "the other side hung up"
+    for report, name in ((first, "a.wav"), (second, "b.wav")):
+        assert report["received_packets"] > 80
+        assert report["recovered_frames"] > 0
+        wave, rate = soundfile.read(tmp_path / name)
+        assert rate == 16000
+        assert len(wave) / rate == pytest.approx(2.5, abs=0.4)
+        assert np.abs(wave).max() > 0.01
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_ends_both_sides_and_keeps_what_was_heard(tiny_model, tmp_path):
+    soundfile.write(tmp_path / "in.wav", speech_like(30.0), 16000)
+    port = free_port()
+    voice = ("--in", str(tmp_path / "in.wav"))
+    called = started(tiny_model, "--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
+    assert "listening" in called.stderr.readline()
+    caller = started(tiny_model, "--connect", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "a.wav"))
+    for side in (called, caller):
+        assert "speaking with 127.0.0.1" in side.stderr.readline()
+    time.sleep(0.5)
+    called.send_signal(signal.SIGINT)
+    assert ended(called)["ended"] == "hung up"
+    assert ended(caller)["ended"] == "the other side hung up"
+    assert (tmp_path / "a.wav").exists()
+    assert (tmp_path / "b.wav").exists()
+
+
+def test_nobody_there_and_nothing_to_play_on_are_told(tiny_model, tmp_path, capsys, monkeypatch):
+    import audiocodec.cli.calling as calling
+
+    soundfile.write(tmp_path / "in.wav", speech_like(0.5), 16000)
+    files = ["--in", str(tmp_path / "in.wav"), "--out", str(tmp_path / "out.wav")]
+    monkeypatch.setattr(calling, "_ANSWER_S", 0.3)
+    assert main(["call", "--connect", f"127.0.0.1:{free_port()}", "--model", str(tiny_model), *files]) == 1
+    assert "no answer" in capsys.readouterr().err
+    assert not (tmp_path / "out.wav").exists()
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert main(["call", "--listen", "127.0.0.1:0", "--model", str(tiny_model), *files[:2]]) == 9
+    assert "audiocodec[live]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wave", ["voice", "quiet", "noise"])
+def test_a_stretched_frame_has_no_click(wave):
+    t = np.arange(HOP) / RATE
+    frame = {
+        "voice": 0.5 * np.sin(2 * np.pi * 150 * t) + 0.2 * np.sin(2 * np.pi * 300 * t),
+        "quiet": np.zeros(HOP),
+        "noise": np.random.default_rng(0).normal(0, 0.3, HOP),
+    }[wave][None].astype(np.float32)
+    for made, sign in ((shorten(frame, RATE), -1), (lengthen(frame, RATE), 1)):
+        longer = sign * (made.shape[1] - HOP)
+        assert longer >= (0 if wave == "noise" else 0.0025 * RATE)
+        assert made[0, 0] == pytest.approx(frame[0, 0], abs=0.02)
+        assert made[0, -1] == frame[0, -1]
+        if wave == "voice":
+            assert np.abs(np.diff(made[0])).max() < 1.3 * np.abs(np.diff(frame[0])).max()
+
+
+def test_a_file_is_spoken_and_recorded_in_real_time(tmp_path):
+    voice = speech_like(1.0)
+    soundfile.write(tmp_path / "in.wav", voice, RATE, subtype="FLOAT")
+    with FileMicrophone(tmp_path / "in.wav", RATE) as mouth, FileSpeaker(tmp_path / "out.wav", RATE) as ear:
+        mouth.start(100.0)
+        ear.start(100.0)
+        parts = []
+        for now in (100.0, 100.004, 100.5, 100.507, 101.2):
+            parts.append(mouth.read(now))
+            count, heard_at = ear.wanted(now)
+            assert heard_at <= now
+            ear.write(np.zeros(count, np.float32))
+        assert [len(part) for part in parts] == [0, 0, 8000, 0, 11200]
+        assert mouth.ended
+        np.testing.assert_array_equal(np.concatenate(parts)[:RATE], voice)
+        # A machine that slept for an hour goes on; it does not make up for it.
+        assert len(mouth.read(4000.0)) == 0
+        assert len(mouth.read(4000.105)) == 1600
+        assert ear.wanted(4000.0)[0] == 0
+    assert soundfile.info(tmp_path / "out.wav").frames == 19200
+
+
+def fake_sound(opened: dict, broken: bool = False) -> SimpleNamespace:
+    """What is used of ``sounddevice``, without a device."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def stream(kind: str):
+        def make(**options):
+            if broken:
+                raise PortAudioError("Invalid sample rate")
+            opened[kind] = options
+            return SimpleNamespace(start=lambda: None, close=lambda: None, latency=0.01)
+
+        return make
+
+    return SimpleNamespace(
+        PortAudioError=PortAudioError, InputStream=stream("microphone"), OutputStream=stream("speaker")
+    )
+
+
+def test_devices_give_and_take_at_their_own_pace(monkeypatch):
+    from audiocodec.live.device import DeviceMicrophone, DeviceSpeaker
+
+    opened: dict = {}
+    monkeypatch.setitem(sys.modules, "sounddevice", fake_sound(opened))
+    with DeviceMicrophone(RATE, "3") as mouth, DeviceSpeaker(RATE) as ear:
+        assert opened["microphone"]["device"] == 3
+        mouth.start(5.0)
+        ear.start(5.0)
+        assert mouth.first_s == pytest.approx(4.99)
+        hear, play = opened["microphone"]["callback"], opened["speaker"]["callback"]
+        hear(np.full((160, 1), np.nan, np.float32), 160, None, False)
+        hear(np.full((160, 1), 2.0, np.float32), 160, None, True)
+        assert mouth.read(5.1).tolist() == [0.0] * 160 + [1.0] * 160
+        assert mouth.overruns == 1
+        for _ in range(1000):
+            hear(np.zeros((160, 1), np.float32), 160, None, False)
+        assert len(mouth.read(5.2)) == RATE  # nobody read: a second is kept
+        out = np.ones((160, 1), np.float32)
+        play(out, 160, None, None)
+        assert not out.any()
+        assert ear.wanted(5.0)[0] == 160
+        ear.write(np.full(160, 0.5, np.float32))
+        for _ in range(4):
+            play(out, 160, None, None)
+        assert ear.underruns == 1
+
+
+def test_a_device_that_cannot_be_had_is_told(monkeypatch):
+    from audiocodec.live.device import DeviceSpeaker
+
+    monkeypatch.setitem(sys.modules, "sounddevice", fake_sound({}, broken=True))
+    with pytest.raises(UsageError, match=r"no speaker can be opened at 16000 Hz.*Invalid sample rate"):
+        DeviceSpeaker(RATE, "hw:1")
+
+
+def test_a_pipe_cannot_be_spoken(tmp_path, monkeypatch):
+    import io
+
+    data = io.BytesIO()
+    soundfile.write(data, np.zeros(100), RATE, format="WAV")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data.getvalue())))
+    with pytest.raises(AudioError, match="waiting"):
+        FileMicrophone("-", RATE)
