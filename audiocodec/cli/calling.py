@@ -98,7 +98,6 @@ def call(
     call on both sides. Nothing is encrypted: for the open internet use a tunnel (WireGuard, ssh -w).
     """
     place = address(listen, connect)
-    set_threads(1)
     from audiocodec.cli.call_view import watching
     from audiocodec.codec import load
     from audiocodec.live.line import Line, talk
@@ -106,6 +105,8 @@ def call(
     from audiocodec.live.settings import CallSettings
 
     codec = load(model, runtime=runtime.value)
+    if codec.runtime.name == "torch":  # importing it takes seconds that ONNX Runtime need not wait for
+        set_threads(1)
     settings = CallSettings(
         codec.choose_rate(bitrate, levels),
         frames,
