@@ -18,8 +18,8 @@ GOOD = Badness(delay_s=0.03)
 class Simulation:
     """A calls B; both speak; every step is ten milliseconds."""
 
-    def __init__(self, codec, badness=GOOD, voice=None, **options):
-        rate = codec.choose_rate(levels=9)
+    def __init__(self, codec, badness=GOOD, voice=None, rate=None, **options):
+        rate = rate or codec.choose_rate(levels=9)
         self.sides = {
             A: Session(codec, CallSettings(rate, **options), call=B, ssrc=11),
             B: Session(codec, CallSettings(rate, **options), ssrc=22),

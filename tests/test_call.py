@@ -10,6 +10,7 @@ from badnetwork import Badness
 from call_helpers import A, B, Simulation
 from conftest import speech_like
 
+from audiocodec import load, models
 from audiocodec.errors import ModelError, UsageError
 from audiocodec.live.control import Bye, Ping, Refusal, Refuse
 from audiocodec.live.rtp import RtpPacket
@@ -46,6 +47,20 @@ def test_what_is_heard_is_what_a_stream_of_the_codec_gives(tiny_codec):
     sound = np.concatenate(heard)
     start = expected[:1280]  # before any frame may be stretched
     assert any(np.allclose(sound[at : at + 1280], start, atol=1e-5) for at in range(len(sound) - 1280))
+
+
+@pytest.mark.parametrize("model", [model.name for model in models.list_models()])
+def test_every_shipped_model_can_be_spoken_with(model):
+    codec = load(model)
+    call = Simulation(
+        codec, Badness(loss=0.1, delay_s=0.02), speech_like(2.0, codec.sample_rate), codec.choose_rate(), redundancy=2
+    )
+    call.run(2)
+    report = call.sides[B].snapshot(call.now)
+    assert report.hostile_datagrams == 0
+    assert report.recovered_frames > 0
+    assert report.concealed_frames < 5
+    assert np.abs(call.sound(B)).max() > 0.01
 
 
 def test_redundancy_replaces_lost_frames_at_the_lowest_rate(tiny_codec):

@@ -109,6 +109,7 @@ class Session:
                 self._next_hello = now + _HELLO_EVERY_S
                 out.append((self._hello().pack(), self._peer))  # the one before may have been lost
             if now - self._last_heard > _SILENT_PEER_S:
+                self.snapshot(now)
                 self._end("the other side fell silent")
         return out
 
@@ -170,6 +171,7 @@ class Session:
         if isinstance(message, Bye):
             if message.other != self.ssrc:
                 raise BitstreamError("a BYE to somebody else")
+            self.snapshot(now)
             self._end("the other side hung up")
         elif message.back:
             self._round_trip(message.token, now)
