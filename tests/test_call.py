@@ -7,12 +7,14 @@ import os
 import numpy as np
 import pytest
 from badnetwork import Badness
-from call_helpers import A, B, Simulation
+from call_helpers import STEP_S, A, B, Simulation
 from conftest import speech_like
 
 from audiocodec import load, models
 from audiocodec.errors import ModelError, UsageError
 from audiocodec.live.control import Bye, Ping, Refusal, Refuse
+from audiocodec.live.jitter import JitterSettings
+from audiocodec.live.receiver import Receiver
 from audiocodec.live.rtp import RtpPacket
 from audiocodec.live.sender import Sender, lowest_rate
 from audiocodec.live.session import Session, Stage
@@ -122,6 +124,22 @@ def test_silence_is_heard_as_silence(tiny_codec):
     assert levels.max() > 0.01
 
 
+@pytest.mark.parametrize("spoken", [159, 161])
+def test_a_microphone_faster_or_slower_than_the_speaker_is_followed(tiny_codec, spoken):
+    """One sample in 160, sixty times what sound cards differ by: without stretching 60 ms in ten seconds."""
+    sender, voice = Sender(tiny_codec, tiny_codec.rates[0]), speech_like(10.5)
+    receiver = Receiver(tiny_codec, sender.header, sender.spare_levels, JitterSettings(16000, tiny_codec.hop_samples))
+    delays = []
+    for step in range(1000):
+        now = step * STEP_S
+        for data in sender.push(voice[step * spoken : (step + 1) * spoken]):
+            receiver.receive(RtpPacket.parse(data), now)
+        assert len(receiver.pull(160, now)) == 160
+        delays.append(receiver.jitter.delay_s)
+    assert np.ptp(delays[300:]) < 0.045
+    assert receiver.concealed_frames < 10
+
+
 def test_hanging_up_ends_both_sides(tiny_codec):
     call = Simulation(tiny_codec)
     call.run(1)
@@ -210,6 +228,17 @@ def test_a_lost_hello_is_said_again(tiny_codec):
     call = Simulation(tiny_codec, Badness(loss=0.6, delay_s=0.02))
     call.run(6)
     assert {side.stage for side in call.sides.values()} == {Stage.TALKING}
+
+
+def test_a_hello_in_the_name_of_the_one_called_is_no_answer(tiny_codec):
+    """Whoever did not see ours cannot know the SSRC that an answer repeats."""
+    caller = Session(tiny_codec, CallSettings(tiny_codec.rates[0]), call=B, ssrc=5)
+    other = type(tiny_codec).of(tiny_codec.net)
+    for codec in (tiny_codec, other):
+        [(forged, _)] = Session(codec, CallSettings(codec.rates[0]), call=A).tick(0.0)
+        assert caller.receive(forged, B, 0.0) == []
+    assert caller.stage is Stage.WAITING
+    assert caller.problem is None
 
 
 def test_a_hello_of_ourselves_is_no_call(tiny_codec):

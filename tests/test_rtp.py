@@ -117,6 +117,18 @@ MESSAGES = [
 ]
 
 
+def test_the_bytes_are_those_of_the_specification():
+    """They are what two programs agree on: a change of them is another version."""
+    frames = np.array([[[8, 4, 0, 32, 1]], [[0, 1, 0, 7, 0]]])
+    coder = PayloadFormat(HEADER, OTHER_LEVELS, None)
+    # Two frames raw and one copy; the copy is 2 bytes, raw; rows are numbers to the bases of their levels.
+    assert coder.pack(Contents(frames, np.array([[[2, 1, 0, 63, 1]]]))).hex() == "11" + "04" + "7fe0" + "868d5a"
+    assert coder.pack(contents(0, 0)).hex() == "80"
+    assert Bye(1, 2).pack().hex() == "5650434c13" + "00000001" + "00000002" + "176f5aca"
+    words = "00000007" + "00000009" + "23" + "05" + "0500007e02"
+    assert HELLO.pack()[:-4] == bytes.fromhex("5650434c11" + words) + HEADER.pack()
+
+
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_a_message_comes_back_and_any_changed_byte_is_seen(message):
     data = message.pack()

@@ -189,9 +189,10 @@ class Session:
             raise BitstreamError("a HELLO of our own, or of nobody")
         if self._calling and source != self._peer:
             raise BitstreamError("a HELLO of somebody who was not called")
+        if self._calling and hello.heard != self.ssrc:  # anybody could send one in that address's name
+            raise BitstreamError("a HELLO that answers nothing")
         if self.stage is Stage.TALKING:
             if source == self._peer and hello.ssrc == self._their_ssrc:
-                self._last_heard = now
                 return [] if hello.heard == self.ssrc else [(self._hello().pack(), source)]
             return [(Refuse(hello.ssrc, Refusal.BUSY, self._codec.fingerprint).pack(), source)]
         if hello.header.fingerprint != self._codec.fingerprint:
@@ -205,7 +206,7 @@ class Session:
         if hello.heard == self.ssrc:
             self._begin(hello, source, now)
             return [(answer, source)] if self._calling else []
-        return [] if self._calling or len(answer) > 3 * size else [(answer, source)]
+        return [(answer, source)] if len(answer) <= 3 * size else []
 
     def _begin(self, hello: Hello, source: Address, now: float) -> None:
         codec = self._codec
