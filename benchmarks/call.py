@@ -103,8 +103,8 @@ def start(folder: Path, name: str, options: argparse.Namespace, *words: str) -> 
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=common.REPOSITORY)
 
 
-def hold_call(folder: Path, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[list[float]]]:
-    """Reports of both sides, and their memory second by second."""
+def hold_call(folder: Path, options: argparse.Namespace) -> tuple[list[dict[str, Any]], list[list[float]], float]:
+    """Reports of both sides, their memory every half second, and for how long the machine stopped the network."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -129,7 +129,7 @@ def hold_call(folder: Path, options: argparse.Namespace) -> tuple[list[dict[str,
             if side.returncode:
                 sys.exit(f"a side failed: {err}")
             reports.append(json.loads(out))
-    return reports, sizes
+    return reports, sizes, proxy.longest_s
 
 
 def main() -> int:
@@ -149,7 +149,7 @@ def main() -> int:
         folder = Path(name)
         spoken = common.looped_speech(options.audio, 16000, 60 * options.minutes + 10)
         soundfile.write(folder / "in.wav", spoken, 16000)
-        reports, sizes = hold_call(folder, options)
+        reports, sizes, stood_s = hold_call(folder, options)
         result: list[dict[str, Any]] = []
         for side, other, row, size in zip(("caller", "called"), ("called", "caller"), reports, sizes, strict=True):
             speaking = reports[1 - len(result)]
@@ -183,10 +183,14 @@ def main() -> int:
                 f"{100 * row['concealed_frames'] / frames:.2f} % concealed; buffer {row['delay_ms']:.0f} ms, "
                 f"{row['received_kbps']:.2f} kbps with RTP headers"
             )
+    print(f"the machine itself held the network up for {1000 * stood_s:.0f} ms at most")
     verdict = "kept" if kept else "BROKEN"
     print(f"promised: drift within {DRIFT_LIMIT_MS:g} ms, growth within {GROWTH_LIMIT_MB:g} MB: {verdict}")
     setting = {key: getattr(options, key) for key in ("model", "minutes", "loss", "jitter_ms", "redundancy", "seed")}
-    common.finish({**setting, "sides": result, "kept": kept, "machine": common.machine()}, options.json)
+    common.finish(
+        {**setting, "sides": result, "stood_ms": 1000 * stood_s, "kept": kept, "machine": common.machine()},
+        options.json,
+    )
     return int(not kept)
 
 

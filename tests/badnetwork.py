@@ -88,6 +88,7 @@ class Proxy:
         self.port: int = self._front.getsockname()[1]
         self._target, self._caller = ("127.0.0.1", target), None
         self.there, self.back = Link(badness, seed), Link(badness, seed + 1)
+        self.longest_s = 0.0  # that this machine let the network stand still: its own contribution to the delays
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -102,9 +103,11 @@ class Proxy:
         self._back.close()
 
     def _run(self) -> None:
+        before = time.monotonic()
         while not self._stopping.is_set():
             select.select([self._front, self._back], [], [], 0.001)
             now = time.monotonic()
+            self.longest_s, before = max(self.longest_s, now - before), now
             for where, link in ((self._front, self.there), (self._back, self.back)):
                 with contextlib.suppress(BlockingIOError, ConnectionError):
                     while True:
