@@ -30,12 +30,14 @@ import common
 import numpy as np
 import numpy.typing as npt
 import soundfile
+import soxr
 
 sys.path.insert(0, str(common.REPOSITORY / "tests"))
 from badnetwork import Badness, Proxy
 
 DRIFT_LIMIT_MS = 40.0
 GROWTH_LIMIT_MB = 4.0
+SPOKEN_RATE = 16000
 _WINDOW_S, _SEARCH_S, _STEP_S = 2.0, 0.6, 0.001
 _CLEAR = 0.5  # correlation of envelopes from which a delay is believed
 _SETTLED_S = 5.0  # of the beginning that says nothing about drift
@@ -132,6 +134,43 @@ def hold_call(folder: Path, options: argparse.Namespace) -> tuple[list[dict[str,
     return reports, sizes, proxy.longest_s
 
 
+def measure(
+    folder: Path, name: str, spoken: npt.NDArray[np.float32], rows: tuple[dict[str, Any], dict[str, Any]]
+) -> dict[str, Any]:
+    """What one side heard beside what the other spoke; ``rows`` are the reports of this side and of the other."""
+    ours, theirs = rows
+    heard, rate = soundfile.read(folder / f"{name}.wav", dtype="float32")
+    mouth = soxr.resample(spoken, SPOKEN_RATE, rate)
+    found = delays(mouth, heard, rate, ours["first_sample_out_s"] - theirs["first_sample_in_s"])
+    late = [delay for _, delay in found]
+    shares = {f"p{share}": float(np.percentile(late, share)) for share in (5, 50, 95, 99)} if late else {}
+    return {
+        "side": name,
+        "mouth_to_ear_ms": shares,
+        "windows": len(found),
+        "drift_ms": drift_ms(found),
+        "report": ours,
+    }
+
+
+def tell(side: dict[str, Any]) -> None:
+    """One side for people."""
+    shares = "".join(f" {key} {value:.0f}" for key, value in side["mouth_to_ear_ms"].items()) or " unknown"
+    print(
+        f"{side['side']}: mouth to ear in ms, {side['windows']} windows:{shares}; "
+        f"drift {_told(side['drift_ms'], 'ms')}, memory {_told(side['memory_mb'], 'MB')}, "
+        f"grown by {_told(side['growth_mb'], 'MB')}"
+    )
+    row = side["report"]
+    frames = max(row["played_frames"] + row["concealed_frames"], 1)
+    print(
+        f"  {100 * row['loss']:.1f} % of packets lost, {row['late_packets']} late; of {frames} frames "
+        f"{100 * row['recovered_frames'] / frames:.1f} % from copies, "
+        f"{100 * row['concealed_frames'] / frames:.2f} % concealed; buffer {row['delay_ms']:.0f} ms, "
+        f"{row['received_kbps']:.2f} kbps with RTP headers"
+    )
+
+
 def main() -> int:
     made = common.parser(__doc__ or "")
     common.add_audio_option(made)
@@ -144,53 +183,27 @@ def main() -> int:
     made.add_argument("--redundancy", type=int, default=2, help="copies of frames in each packet")
     made.add_argument("--seed", type=int, default=0, help="of the network")
     options = made.parse_args()
-    kept = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        spoken = common.looped_speech(options.audio, 16000, 60 * options.minutes + 10)
-        soundfile.write(folder / "in.wav", spoken, 16000)
-        reports, sizes, stood_s = hold_call(folder, options)
-        result: list[dict[str, Any]] = []
-        for side, other, row, size in zip(("caller", "called"), ("called", "caller"), reports, sizes, strict=True):
-            speaking = reports[1 - len(result)]
-            heard, rate = soundfile.read(folder / f"{side}.wav", dtype="float32")
-            mouth = common.looped_speech(options.audio, rate, 60 * options.minutes + 10)
-            found = delays(mouth, heard, rate, row["first_sample_out_s"] - speaking["first_sample_in_s"])
-            late = np.array([delay for _, delay in found]) if found else np.array([np.nan])
-            drift, growth = drift_ms(found), growth_mb(size)
-            kept &= drift is not None and abs(drift) <= DRIFT_LIMIT_MS
-            kept &= growth is None or growth <= GROWTH_LIMIT_MB
-            shares = {f"p{share}": float(np.percentile(late, share)) for share in (5, 50, 95, 99)}
-            result.append(
-                {
-                    "side": side,
-                    "mouth_to_ear_ms": shares,
-                    "windows": len(found),
-                    "drift_ms": drift,
-                    "memory_mb": size[-1] if size else None,
-                    "growth_mb": growth,
-                    "report": row,
-                }
-            )
-            print(f"{side} hears {other}: {len(found)} windows, mouth to ear in ms:", end="")
-            print("".join(f" {key} {value:.0f}" for key, value in shares.items()), end="")
-            print(f"; drift {_told(drift, 'ms')}, memory {_told(size[-1] if size else None, 'MB')}", end="")
-            print(f", grown by {_told(growth, 'MB')}")
-            frames = max(row["played_frames"] + row["concealed_frames"], 1)
-            print(
-                f"  {100 * row['loss']:.1f} % of packets lost, {row['late_packets']} late; of {frames} frames "
-                f"{100 * row['recovered_frames'] / frames:.1f} % from copies, "
-                f"{100 * row['concealed_frames'] / frames:.2f} % concealed; buffer {row['delay_ms']:.0f} ms, "
-                f"{row['received_kbps']:.2f} kbps with RTP headers"
-            )
+        spoken = common.looped_speech(options.audio, SPOKEN_RATE, 60 * options.minutes + 10)
+        soundfile.write(folder / "in.wav", spoken, SPOKEN_RATE)
+        (caller, called), sizes, stood_s = hold_call(folder, options)
+        sides = [
+            measure(folder, "caller", spoken, (caller, called)),
+            measure(folder, "called", spoken, (called, caller)),
+        ]
+    kept = True
+    for side, size in zip(sides, sizes, strict=True):
+        side.update({"memory_mb": size[-1] if size else None, "growth_mb": growth_mb(size)})
+        tell(side)
+        kept &= side["drift_ms"] is not None and abs(side["drift_ms"]) <= DRIFT_LIMIT_MS
+        kept &= side["growth_mb"] is None or side["growth_mb"] <= GROWTH_LIMIT_MB
     print(f"the machine itself held the network up for {1000 * stood_s:.0f} ms at most")
     verdict = "kept" if kept else "BROKEN"
     print(f"promised: drift within {DRIFT_LIMIT_MS:g} ms, growth within {GROWTH_LIMIT_MB:g} MB: {verdict}")
     setting = {key: getattr(options, key) for key in ("model", "minutes", "loss", "jitter_ms", "redundancy", "seed")}
-    common.finish(
-        {**setting, "sides": result, "stood_ms": 1000 * stood_s, "kept": kept, "machine": common.machine()},
-        options.json,
-    )
+    told = {"sides": sides, "stood_ms": 1000 * stood_s, "kept": kept, "machine": common.machine()}
+    common.finish({**setting, **told}, options.json)
     return int(not kept)
 
 

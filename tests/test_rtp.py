@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bitstream_helpers import LEVELS, OTHER_LEVELS, small_model
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiocodec.bitstream.header import StreamHeader
@@ -19,6 +19,7 @@ HEADER = StreamHeader(bytes(range(8)), 16000, 1, 320, 1, LEVELS, "range", None, 
 U16, U32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 
 
+@settings(deadline=None)
 @given(U16, U32, U32, st.binary(max_size=64), st.booleans(), st.integers(0, 127))
 def test_an_rtp_packet_comes_back(sequence, timestamp, ssrc, payload, marker, kind):
     packet = RtpPacket(sequence, timestamp, ssrc, payload, marker, kind)
@@ -44,6 +45,7 @@ def test_what_is_no_rtp_is_refused(data):
         RtpPacket.parse(data)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_any_bytes_are_a_packet_or_an_error(data):
     try:
@@ -53,6 +55,7 @@ def test_any_bytes_are_a_packet_or_an_error(data):
     assert len(packet.payload) <= len(data) - 12
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 40), st.lists(st.integers(-30000, 30000), max_size=50))
 def test_counters_unwrap(start, steps):
     unwrapper = Unwrapper(16)
@@ -93,6 +96,7 @@ def test_more_than_a_payload_holds_is_refused():
             coder.pack(contents(frames, spares))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60), st.booleans())
 def test_any_payload_is_indices_or_an_error(data, coded):
     coder = PayloadFormat(HEADER, OTHER_LEVELS, MODEL if coded else None)
@@ -144,6 +148,7 @@ def test_a_message_comes_back_and_any_changed_byte_is_seen(message):
             control.parse(data[:end])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 255), st.binary(max_size=120))
 def test_any_message_is_one_or_an_error(kind, body):
     """With a checksum that fits, as somebody who means harm would write it."""
@@ -156,6 +161,7 @@ def test_any_message_is_one_or_an_error(kind, body):
             continue
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(HELLO.pack()) - 5), st.integers(0, 255))
 def test_a_hello_with_any_byte_changed_and_a_fitting_checksum_is_one_or_an_error(position, value):
     data = bytearray(HELLO.pack()[:-4])
