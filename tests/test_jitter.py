@@ -103,6 +103,22 @@ def test_a_network_that_stalls_and_then_delivers_costs_no_frames():
     assert len(set(range(90, 120)) - set(played)) == 0
 
 
+@pytest.mark.parametrize(("apart_s", "waited_for"), [(1.0, True), (20.0, False)])
+def test_standstills_that_come_again_are_waited_for_and_a_single_one_is_not(apart_s, waited_for):
+    buffer, held, wanted = JitterBuffer(SETTINGS), [], []
+    for number in range(1500):
+        now = number * FRAME_S
+        held.append(number)
+        if now % apart_s >= 0.2 or now < 5:  # for 200 ms nothing comes, then all of it
+            for one in held:
+                buffer.put(one, one * HOP, [one], now=now)
+            held = []
+        buffer.take(now)
+        wanted.append(buffer.wanted_s)
+    assert (np.median(wanted[500:]) > 0.15) == waited_for
+    assert buffer.late == 0
+
+
 def test_silence_ends_and_begins_without_loss():
     buffer, slots = JitterBuffer(SETTINGS), []
     sequence = 0

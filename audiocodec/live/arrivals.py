@@ -17,6 +17,9 @@ _SHARE = 0.98  # of packets that shall be in time
 _MARGIN_S = 0.005
 _LOSSY = 0.01  # share of packets lost from which waiting for copies pays
 _REMEMBERED = 1024  # sequence numbers, to know a packet that comes twice
+# Of packets that a standstill held up and that then come all at once, so many count: one standstill in the window is
+# borne (what it held up is played, late), two are waited for.
+_COUNTED_OF_A_BURST = 4
 _STRANGE_S = 2.0  # by so much no network changes: the sender's clock jumped
 
 
@@ -38,6 +41,7 @@ class Arrivals:
         self._transits: deque[float] = deque(maxlen=_WINDOW)
         self._recent: deque[int] = deque(maxlen=_WINDOW)  # gaps before each packet, in packets
         self._last_transit: float | None = None
+        self._in_burst = 0
         self._base = 0.0
         self._spares_s = 0.0
         self._set_wanted()
@@ -76,8 +80,12 @@ class Arrivals:
             self.jitter_s += (abs(transit - self._last_transit) - self.jitter_s) / 16
             if abs(transit - self._last_transit) > _STRANGE_S:
                 self._transits.clear()
+            # Each of a burst was held up for a packet's time less than the one before.
+            falling = self._last_transit - transit > self._settings.frame_s / 2
+            self._in_burst = self._in_burst + 1 if falling else 0
         self._last_transit = transit
-        self._transits.append(transit)
+        if self._in_burst < _COUNTED_OF_A_BURST:
+            self._transits.append(transit)
         if frames:
             self._spares_s = spares * self._settings.frame_s
         self._set_wanted()
