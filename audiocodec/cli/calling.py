@@ -22,7 +22,9 @@ from audiocodec.cli.options import (
 from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
+    from audiocodec.codec import Codec
     from audiocodec.live.ends import Microphone, Speaker
+    from audiocodec.live.settings import CallSettings
 
 _EPILOG = """Examples:
 
@@ -191,7 +193,7 @@ def _ends(
     return mouth, ear
 
 
-def _warm_up(codec, settings) -> None:  # type: ignore[no-untyped-def]
+def _warm_up(codec: Codec, settings: CallSettings) -> None:
     """Load graphs and tables before anybody waits for the first word."""
     import numpy as np
 
