@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from audiocodec.errors import AudioError, BitstreamError, ModelError, UsageError
 from audiocodec.facts import GRAPHS, RUNTIME, ExportedFacts
-from audiocodec.modelfiles import CONFIG, RATES, TABLES, WEIGHTS, stored_config
+from audiocodec.modelfiles import CONFIG, RATES, TABLES, WEIGHTS
 
 if TYPE_CHECKING:
     from audiocodec.bitstream import StreamHeader
     from audiocodec.codec import Codec
+    from audiocodec.modelfiles import ModelFiles
 
 Facts = dict[str, Any]
 
@@ -61,7 +62,7 @@ def describe_model(name_or_path: str, latency: bool = False) -> Facts:
 
     codec = load(name_or_path)
     assert codec.files is not None  # what has a name or a folder
-    counts, costs = _costs(codec, codec.files.folder)
+    counts, costs = _costs(codec, codec.files)
     measured = {}
     if latency:
         from audiocodec.latency import measure_latency
@@ -95,10 +96,10 @@ def describe_model(name_or_path: str, latency: bool = False) -> Facts:
     }
 
 
-def _costs(codec: Codec, folder: Path) -> tuple[dict[str, int], dict[str, float]]:
+def _costs(codec: Codec, files: ModelFiles) -> tuple[dict[str, int], dict[str, float]]:
     """Parameters and multiply-accumulates a second: as the export noted them, else counted now, which needs torch."""
     if codec.runtime.name == "onnx":
-        exported = ExportedFacts.read(folder, stored_config(folder))
+        exported = ExportedFacts.read(files.folder, files.stored)
         assert exported is not None  # without it, it would be another runtime
         return exported.parameters, exported.macs_per_second
     from audiocodec.cost import count_parameters, macs_per_second

@@ -68,6 +68,8 @@ class ModelFiles:
     network: str
     """Digest of config and weights without tables."""
     rates: dict[str, Any]
+    stored: dict[str, Any]
+    """The config's JSON."""
     weights: dict[str, Tensor]
     """As they are stored."""
 
@@ -81,12 +83,13 @@ def read_files(folder: Path) -> ModelFiles:
     """Raises ModelError if config or weights are missing or damaged."""
     folder = folder.absolute()  # what is read later is there whatever the working folder is then
     weights = read_weights(folder / WEIGHTS)
-    network = _digest(folder, weights)
+    stored = stored_config(folder)
+    network = _digest(stored, weights, folder / WEIGHTS)
     rates = read_rates(folder)
     whole = network.copy()
     if (folder / TABLES).exists():
         whole.update((folder / TABLES).read_bytes())
-    return ModelFiles(folder, whole.digest()[:FINGERPRINT_BYTES], network.hexdigest(), rates, weights)
+    return ModelFiles(folder, whole.digest()[:FINGERPRINT_BYTES], network.hexdigest(), rates, stored, weights)
 
 
 def fingerprint(folder: Path) -> bytes:
@@ -149,23 +152,26 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path} is damaged ({error}); reinstall the model") from None
 
 
-def stored_config(folder: Path) -> Any:
-    """The settings as they are stored. Raises ModelError if there are none, or they are no JSON."""
+def stored_config(folder: Path) -> dict[str, Any]:
+    """The settings as they are stored. Raises ModelError if there are none, or they are no mapping in JSON."""
     path = folder / CONFIG
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(stored, dict):
+            raise ValueError(f"expected a mapping of settings, found {type(stored).__name__}")
     except OSError as error:
         raise ModelError(f"{folder} is not a model folder: {path.name}: {error.strerror}") from None
     except ValueError as error:
         raise ModelError(f"{path} is damaged ({error}); reinstall the model") from None
+    return stored
 
 
-def _digest(folder: Path, weights: dict[str, Tensor]) -> Any:
+def _digest(stored: dict[str, Any], weights: dict[str, Tensor], path: Path) -> Any:
     # The settings as stored, not as read: a default that a later version adds must not change what a file names.
-    digest = hashlib.sha256(json.dumps(stored_config(folder), sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(stored, sort_keys=True).encode())
     for name, tensor in sorted(weights.items()):
         if (kind := _TYPES.get(tensor.dtype)) is None:
-            raise ModelError(f"{folder / WEIGHTS}: {name} is of type {tensor.dtype}, which no model here has")
+            raise ModelError(f"{path}: {name} is of type {tensor.dtype}, which no model here has")
         digest.update(f"{name} torch.{kind} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.data)
     return digest

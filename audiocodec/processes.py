@@ -1,4 +1,4 @@
-"""Tasks spread over processes of this program: results in the order of the tasks, whoever is done first.
+"""Tasks spread over processes of this program: what several files, or recordings to evaluate, are done by.
 
 A process that is killed costs the task it was at, and another takes its place. All of them end with their parent, in
 whatever way that ends, and unwind what they are at: none leaves a temporary file unless it was killed itself.
@@ -40,10 +40,14 @@ class Outcome(Generic[Result]):
     told: str
 
 
+def _untold(_number: int, _done_s: float, _total_s: float | None) -> None:
+    pass
+
+
 def spread(
-    make: Make[Result], tasks: Sequence[Any], count: int, progress: Progress
+    make: Make[Result], tasks: Sequence[Any], count: int, progress: Progress = _untold, ordered: bool = True
 ) -> Generator[Outcome[Result], None, None]:
-    """Outcomes of the tasks, in their order, by ``count`` processes; close it early to end them.
+    """Outcomes of the tasks, in their order or as they are done, by ``count`` processes; close it early to end them.
 
     Each process calls ``make`` once, which is pickled, and then what it gave with a task and a function for progress.
 
@@ -55,14 +59,14 @@ def spread(
     done: dict[int, Outcome[Result]] = {}
     try:
         for turn in range(len(tasks)):
-            while turn not in done:
+            while not done if not ordered else turn not in done:
                 pool.fill(count)
                 for number, message in pool.messages():
                     if isinstance(message, Step):
                         progress(number, message.done_s, message.total_s)
                     else:
                         done[number] = _outcome(message)
-            yield done.pop(turn)
+            yield done.pop(turn if ordered else next(iter(done)))
     finally:
         pool.end()
 

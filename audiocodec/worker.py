@@ -7,11 +7,13 @@ import io
 import os
 import pickle
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
 from types import FrameType
 from typing import Any
 
@@ -61,6 +63,7 @@ def serve(make: Callable[[], Callable[[Any, Any], Any]], parent: Connection) -> 
     """Work at tasks until the parent has none, or is no more."""
     global _busy
     _take_signals()
+    threading.Thread(target=_watch, daemon=True).start()
     try:
         try:
             work = make()
@@ -115,6 +118,18 @@ def _take_signals() -> None:
             signal.signal(number, _end)
     if os.name == "posix":  # the parent held them back until there was someone to take them
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+
+
+def _watch() -> None:
+    """End as SIGTERM would when the parent is no more: a task that tells of no progress would not see it for long."""
+    parent, main = parent_process(), threading.main_thread()
+    assert parent is not None
+    assert main.ident is not None
+    wait([parent.sentinel])
+    if os.name == "posix":  # to the thread that works: what it waits for would go on, were the signal this one's
+        signal.pthread_kill(main.ident, signal.SIGTERM)
+    else:
+        os._exit(1)
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:

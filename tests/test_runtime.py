@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -405,6 +406,12 @@ def test_what_goes_in_may_be_of_many_kinds(tmp_path):
         codec.encode(wave[None], lengths=[1, 2])
     with pytest.raises(AudioError, match="divide integers"):
         codec.encode(wave * 1e6)
+
+
+def test_a_codec_that_was_used_goes_to_other_processes(tmp_path):
+    codec = audiocodec.load(built(tmp_path / "m"), runtime="onnx")
+    data = codec.compress(speech_like(0.3))
+    assert pickle.loads(pickle.dumps(codec)).compress(speech_like(0.3)) == data
 
 
 def test_many_threads_share_a_codec(tmp_path):

@@ -24,6 +24,7 @@ from audiocodec.errors import UsageError
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
     from audiocodec.live.ends import Microphone, Speaker
+    from audiocodec.live.report import CallReport
     from audiocodec.live.settings import CallSettings
 
 _EPILOG = """Examples:
@@ -109,14 +110,10 @@ def call(
     codec = load(model, runtime=runtime.value)
     if codec.runtime.name == "torch":  # importing it takes seconds that ONNX Runtime need not wait for
         set_threads(1)
-    settings = CallSettings(
-        codec.choose_rate(bitrate, levels),
-        frames,
-        redundancy,
-        None if delay_ms is None else delay_ms / 1000,
-        least_delay_ms / 1000,
-        max(most_delay_ms, least_delay_ms, delay_ms or 0.0) / 1000,
-    )
+    most_ms = max(most_delay_ms, least_delay_ms, delay_ms or 0.0)
+    delay_s = None if delay_ms is None else delay_ms / 1000
+    rate = codec.choose_rate(bitrate, levels)
+    settings = CallSettings(rate, frames, redundancy, delay_s, least_delay_ms / 1000, most_ms / 1000)
     with contextlib.ExitStack() as closing:
         line = Line(connect=place) if connect else Line(listen=place)
         closing.callback(line.close)
@@ -126,19 +123,16 @@ def call(
         if not quiet and not connect:
             print(f"listening on port {line.port}; Ctrl-C ends", file=sys.stderr, flush=True)
         watch = closing.enter_context(watching(session, quiet))
-        report = talk(
-            line,
-            session,
-            mouth,
-            ear,
-            duration_s=duration,
-            wait_s=_ANSWER_S if connect else None,
-            watch=watch,
-        )
-    if json:
-        import json as writer
+        wait_s = _ANSWER_S if connect else None
+        report = talk(line, session, mouth, ear, duration_s=duration, wait_s=wait_s, watch=watch)
+    _tell(report, json, quiet)
 
-        print(writer.dumps(report.as_dict(), indent=2))
+
+def _tell(report: CallReport, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        import json
+
+        print(json.dumps(report.as_dict(), indent=2))
     elif not quiet:
         print(report.line())
 

@@ -13,6 +13,7 @@ from audiocodec.bitstream.payload import Ints
 from audiocodec.errors import UsageError
 from audiocodec.live.payload import MAX_FRAMES, MAX_SPARES, Contents, PayloadFormat
 from audiocodec.live.rtp import HEADER_BYTES, MAX_DATAGRAM, RtpPacket
+from audiocodec.streaming.encoder import header_of
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 Samples = NDArray[np.float32]
 
+PACKET_FRAMES = 16  # most that a stream's packets hold: here they have fewer
 _FIRST_SILENCES = 4  # packets that say that a silence began, lest one be lost
 _REMINDER_FRAMES = 25  # of silence between those that say that it goes on
 
@@ -147,20 +149,12 @@ class Sender:
 
 def call_header(codec: Codec, rate: RateSetting) -> StreamHeader:
     """What one side of a call sends, as the header of a stream."""
-    tables = codec.entropy is not None and all(
-        codec.entropy.for_levels(one.levels) is not None for one in (rate, lowest_rate(codec))
-    )
-    return StreamHeader(
-        fingerprint=codec.fingerprint,
-        sample_rate=codec.sample_rate,
+    return header_of(
+        codec,
+        (rate, lowest_rate(codec)),
         channels=1,
-        hop_samples=codec.hop_samples,
         block_frames=1,
-        levels=rate.levels,
-        mode="range" if tables else "raw",
+        packet_frames=PACKET_FRAMES,
         total_samples=None,
         source_rate=codec.sample_rate,
-        pre_skip=codec.delay_samples,
-        pre_roll=codec.facts.context_frames,
-        packet_frames=16,
     )

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from audiocodec.errors import AudiocodecError, MissingExtraError, ModelError, UsageError
 from audiocodec.facts import EXPORTER, GRAPHS, ExportedFacts
-from audiocodec.modelfiles import ModelFiles, stored_config
+from audiocodec.modelfiles import ModelFiles
 from audiocodec.runtime.base import Runtime
 
 RuntimeName = Literal["auto", "onnx", "torch"]
@@ -44,7 +44,7 @@ def installed(package: str) -> bool:
 def _onnx(files: ModelFiles) -> Runtime | AudiocodecError:
     """The runtime, or what is in its way."""
     remedy = f"run `audiocodec export {files.folder}`, which needs audiocodec[export]"
-    exported = ExportedFacts.read(files.folder, stored_config(files.folder))
+    exported = ExportedFacts.read(files.folder, files.stored)
     there = all((files.folder / name).is_file() for name in GRAPHS)
     if exported is None or not there or set(exported.graphs) != set(GRAPHS):
         return ModelError(f"{files.folder} has no graphs for the onnx runtime; {remedy}")

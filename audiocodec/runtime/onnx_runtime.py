@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 State = dict[str, NDArray[Any]]
 _STORED = {"F16": np.float16, "F32": np.float32}
+_SENT = ("_folder", "_weights", "_exported")
 _MOST_STATE = 1 << 22  # values of a stream: a hundred times what the largest model holds
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
 
@@ -34,6 +35,10 @@ class OnnxRuntime:
 
     def __init__(self, files: ModelFiles, exported: ExportedFacts) -> None:
         self._folder, self._weights, self._exported = files.folder, files.weights, exported
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the sessions, which belong to a process: another that is sent a codec makes its own."""
+        return {name: value for name, value in vars(self).items() if name in _SENT}
 
     @property
     def facts(self) -> ModelFacts:

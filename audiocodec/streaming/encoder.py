@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +22,27 @@ if TYPE_CHECKING:
     from audiocodec.rates import RateSetting
 
 Samples = NDArray[np.float32]
+
+
+def header_of(
+    codec: Codec, rates: Sequence[RateSetting], mode: Literal["raw", "range"] = "range", **more: Any
+) -> StreamHeader:
+    """The header of a stream at the first of ``rates``, entropy coded if there are tables for all of them.
+
+    ``more``: what the model does not say, as `StreamHeader` has it.
+    """
+    entropy = codec.entropy if mode == "range" else None
+    tables = entropy is not None and all(entropy.for_levels(one.levels) is not None for one in set(rates))
+    return StreamHeader(
+        fingerprint=codec.fingerprint,
+        sample_rate=codec.sample_rate,
+        hop_samples=codec.hop_samples,
+        levels=rates[0].levels,
+        mode="range" if tables else "raw",
+        pre_skip=codec.delay_samples,
+        pre_roll=codec.facts.context_frames,
+        **more,
+    )
 
 
 class StreamEncoder:
@@ -61,23 +83,17 @@ class StreamEncoder:
             raise UsageError(f"a stream of {channels} channels has no mid and side; give one rate setting")
         self.codec, self.rate, self.channels = codec, rate, channels
         self._rates = rate.coded if isinstance(rate, MidSide) else (rate,) * channels
-        entropy = codec.entropy if mode == "range" else None
-        tables = entropy is not None and all(entropy.for_levels(one.levels) is not None for one in set(self._rates))
-        self.header = StreamHeader(
-            fingerprint=codec.fingerprint,
-            sample_rate=codec.sample_rate,
+        self.header = header_of(
+            codec,
+            self._rates,
+            mode,
             channels=channels,
-            hop_samples=codec.hop_samples,
             block_frames=block_frames,
-            levels=self._rates[0].levels,
-            mode="range" if tables else "raw",
             total_samples=total_samples,
             source_rate=source_rate or codec.sample_rate,
-            pre_skip=codec.delay_samples,
-            pre_roll=codec.facts.context_frames,
             side_levels=rate.side_levels if isinstance(rate, MidSide) else None,
         )
-        self._packets = PacketEncoder(self.header, entropy)
+        self._packets = PacketEncoder(self.header, codec.entropy if mode == "range" else None)
         self._packet_frames = packet_frames
         self._block = block_frames * codec.hop_samples
         self._pending = np.zeros((len(self._rates), 0), np.float32)  # channels as they are coded
