@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import speech_like
-from demo_helpers import Client, left_on_disk, running, samples_of, wav_bytes
+from demo_helpers import Client, left_on_disk, running, samples_of, scratch, wav_bytes  # noqa: F401 (a fixture)
 
 import audiocodec
 from audiocodec.cli.main import main
@@ -22,15 +21,6 @@ from audiocodec.demo.pool import AbandonedError, BusyError, Pool, check_wanted
 from audiocodec.demo.store import ForgottenError, Recording, Store
 
 MODEL = "speech-16k"
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where temporary files go, for all of this."""
-    folder, before = tmp_path_factory.mktemp("scratch"), tempfile.tempdir
-    tempfile.tempdir = str(folder)
-    yield folder
-    tempfile.tempdir = before
 
 
 @pytest.fixture(scope="module")

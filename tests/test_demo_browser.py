@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from browser import Browser, find_chromium
-from demo_helpers import Client, left_on_disk, running, wav_bytes
+from demo_helpers import Client, left_on_disk, running, scratch, wav_bytes  # noqa: F401 (a fixture)
 
 import audiocodec
 
@@ -19,14 +18,6 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is install
 FLAGS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 BENCH = "window.demo.bench"
 QUIET = f"!document.querySelector('.voice:not([hidden])[aria-busy=true]') && Boolean({BENCH}.coding)"
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder, before = tmp_path_factory.mktemp("scratch"), tempfile.tempdir
-    tempfile.tempdir = str(folder)
-    yield folder
-    tempfile.tempdir = before
 
 
 @pytest.fixture(scope="module")
