@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,12 +92,3 @@ def running(limits: Limits | None = None) -> Iterator[Client]:
 def left_on_disk(folder: Path) -> list[str]:
     """What lies in a folder of temporary files."""
     return sorted(path.name for path in folder.iterdir())
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where temporary files go, for all of a module."""
-    folder, before = tmp_path_factory.mktemp("scratch"), tempfile.tempdir
-    tempfile.tempdir = str(folder)
-    yield folder
-    tempfile.tempdir = before

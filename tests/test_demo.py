@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import speech_like
-from demo_helpers import Client, left_on_disk, running, samples_of, scratch, wav_bytes  # noqa: F401 (a fixture)
+from demo_helpers import Client, left_on_disk, running, samples_of, wav_bytes
 
 import audiocodec
 from audiocodec.cli.main import main

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from browser import Browser, find_chromium
-from demo_helpers import Client, left_on_disk, running, scratch, wav_bytes  # noqa: F401 (a fixture)
+from demo_helpers import Client, left_on_disk, running, wav_bytes
 
 import audiocodec
 
