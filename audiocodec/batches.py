@@ -23,7 +23,7 @@ from audiocodec.runtime.steps import Step, run_together
 if TYPE_CHECKING:
     from audiocodec.facts import ModelFacts
     from audiocodec.rates import RateSetting
-    from audiocodec.runtime.base import Indices, Runtime, Samples
+    from audiocodec.runtime.base import Indices, Latents, Runtime, Samples
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -83,6 +83,14 @@ class BatchedRuntime:
     def decode(self, indices: Indices, rates: Sequence[RateSetting], state: Any) -> tuple[Samples, Any]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         return self._ask(Step(self._runtime, "decode", indices, rates, state))
+
+    def latents(self, indices: Indices, rates: Sequence[RateSetting]) -> Latents:
+        """See :class:`audiocodec.runtime.base.Runtime`; asked for after a loss alone, and not gathered."""
+        return self._runtime.latents(indices, rates)
+
+    def synthesise(self, latents: Latents, rates: Sequence[RateSetting], state: Any) -> tuple[Samples, Any]:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return self._ask(Step(self._runtime, "synthesise", latents, rates, state))
 
     def join(self, states: Sequence[Any]) -> Any:
         """See :class:`audiocodec.runtime.base.Runtime`."""

@@ -13,18 +13,19 @@ from audiocodec.errors import ModelError
 from audiocodec.facts import GRAPHS, RUNTIME
 from audiocodec.modelfiles import CONFIG, RATES, TABLES, WEIGHTS, ModelFiles, read_config, read_files, write_atomically
 from audiocodec.nn.model import CodecNet
+from audiocodec.prediction import PREDICTOR
 
 
 def save_model(folder: Path, net: CodecNet, config: ModelConfig, *, half: bool = False) -> None:
     """Write config and weights, each atomically; ``half`` stores weights as float16.
 
-    Tables, rates and graphs of earlier weights are removed: they describe another network.
+    Tables, rates, graphs and the predictor of earlier weights are removed: they describe another network.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     if half:
         tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
-    for stale in (TABLES, RATES, RUNTIME, *GRAPHS):
+    for stale in (TABLES, RATES, PREDICTOR, RUNTIME, *GRAPHS):
         (folder / stale).unlink(missing_ok=True)
     write_atomically(folder / WEIGHTS, serialise(tensors))
     write_atomically(folder / CONFIG, (config.model_dump_json(indent=2) + "\n").encode())

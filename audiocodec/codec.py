@@ -20,6 +20,7 @@ from audiocodec.audio.samples import float_samples
 from audiocodec.errors import ModelError, UsageError
 from audiocodec.facts import ModelFacts
 from audiocodec.modelfiles import TABLES, ModelFiles, read_files
+from audiocodec.prediction import PREDICTOR, Predictor
 from audiocodec.rates import RateSetting
 from audiocodec.runtime import Runtime, RuntimeName, open_runtime
 from audiocodec.stereo import MidSide, Stereo
@@ -147,6 +148,13 @@ class Codec:
 
             self._entropy = EntropyModel.load(self.files.folder / TABLES)
         return self._entropy
+
+    @cached_property
+    def predictor(self) -> Predictor | None:
+        """What estimates lost frames, or None if the model has none. Raises ModelError if it is damaged."""
+        if self.files is None or not (self.files.folder / PREDICTOR).exists():
+            return None
+        return Predictor.load(self.files.folder / PREDICTOR, self.facts.dims)
 
     def choose_rate(self, bitrate_kbps: float | None = None, levels: int | None = None) -> RateSetting:
         """The setting for ``levels``, or the best one expected to stay at or below ``bitrate_kbps``.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from audiocodec.errors import AudioError, BitstreamError, ModelError, UsageError
 from audiocodec.facts import GRAPHS, RUNTIME, ExportedFacts
 from audiocodec.modelfiles import CONFIG, RATES, TABLES, WEIGHTS
+from audiocodec.prediction import PREDICTOR
 
 if TYPE_CHECKING:
     from audiocodec.bitstream import StreamHeader
@@ -109,7 +110,7 @@ def _costs(codec: Codec, files: ModelFiles) -> tuple[dict[str, int], dict[str, f
 
 def _files_of(folder: Path) -> list[str]:
     """What coding needs of a model folder."""
-    wanted = (CONFIG, WEIGHTS, TABLES, RATES, RUNTIME, *GRAPHS)
+    wanted = (CONFIG, WEIGHTS, TABLES, RATES, PREDICTOR, RUNTIME, *GRAPHS)
     return [name for name in wanted if (folder / name).exists()]
 
 

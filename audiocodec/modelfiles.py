@@ -4,6 +4,7 @@
     weights.safetensors   the network, float32 or float16; nothing pickled is ever loaded
     entropy.safetensors   tables of the range coder (optional: without them only ``raw`` payloads can be made)
     rates.json            measured bits per second of each rate setting (optional)
+    predictor.safetensors estimates lost frames (optional: without it the last one is repeated)
     runtime.json, *.onnx  the network as graphs over the same weights (optional: without them torch runs it)
     CARD.md               data, licences, training, results
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+DETAIL_CENTRE, DETAIL_SCALE = 3.17, 0.5  # log2 of 9 base levels; how networks are told the rate
+
 
 @dataclass(frozen=True)
 class RateSetting:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from audiocodec.export.graph import Graph
 from audiocodec.nn.layers import CausalDepthwise, UnitStack
-from audiocodec.nn.seanet import DETAIL_CENTRE, DETAIL_SCALE
+from audiocodec.rates import DETAIL_CENTRE, DETAIL_SCALE
 
 EPSILON = 1e-6  # FrameNorm's
 

@@ -62,12 +62,17 @@ class SlotKind(Enum):
 
 @dataclass(frozen=True)
 class Slot:
-    """One frame's worth of playing. ``pace``: -1 play it shorter if that can be hidden, +1 longer, 0 as it is."""
+    """One frame's worth of playing. ``pace``: -1 play it shorter if that can be hidden, +1 longer, 0 as it is.
+
+    Of a lost one, ``following`` is the next frame that has come whole, if any has, and ``rest`` how many later it is.
+    """
 
     kind: SlotKind
     timestamp: int | None = None
     item: Any = None
     pace: int = 0
+    following: Any = None
+    rest: int = 1
 
 
 class JitterBuffer:
@@ -224,7 +229,10 @@ class JitterBuffer:
                 self._advance(place + skipped * hop)
                 return self.take(now)
             self._advance(place + hop)
-            return Slot(SlotKind.LOST, place)
+            first = min(self._frames)
+            following = self._frames[first]
+            rest = (first - place) // hop
+            return Slot(SlotKind.LOST, place, following=None if following is _QUIET else following, rest=rest)
         if now - self._last_put > _SOURCE_GONE_S:
             self._playing = False
             return Slot(SlotKind.SILENCE)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.bitstream.header import StreamHeader
-from audiocodec.concealment import Concealer
+from audiocodec.concealment import Concealer, FrameHistory
 from audiocodec.live.jitter import JitterBuffer, JitterSettings, Slot, SlotKind, Verdict
 from audiocodec.live.payload import PayloadFormat
 from audiocodec.live.rtp import RtpPacket
@@ -54,7 +54,7 @@ class Receiver:
 
     def _reset(self) -> None:
         self._state: Any = self._codec.runtime.decoder_state(1)
-        self._last: Heard | None = None
+        self._history: FrameHistory | None = None
 
     def receive(self, packet: RtpPacket, now: float) -> Verdict:
         """A packet of this stream. Raises BitstreamError when its payload is none."""
@@ -82,14 +82,16 @@ class Receiver:
             return self._silence()
         if slot.kind is SlotKind.LOST:
             self.concealed_frames += 1
-            return self._conceal()
+            return self._conceal(slot)
         self.played_frames += 1
         self.recovered_frames += slot.kind is SlotKind.SPARE
         heard: Heard = slot.item
-        if heard.first and self._last is not None:  # the silence before it, and with it the reset, was lost
+        if heard.first and self._history is not None:  # the silence before it, and with it the reset, was lost
             self._reset()
-        self._last = heard
-        return self._paced(self._concealer.resume(self._step(heard)), slot.pace)
+        self._history = self._history or FrameHistory(self._codec, [self._rate])
+        self._history.heard(heard.indices, [heard.rate])
+        wave, self._state = self._codec.decode_block(heard.indices, heard.rate, self._state)
+        return self._paced(self._concealer.resume(wave), slot.pace)
 
     def _paced(self, wave: Samples, pace: int) -> Samples:
         if not pace:
@@ -99,18 +101,17 @@ class Receiver:
         self.jitter.stretched((played.shape[1] - wave.shape[1]) / rate)
         return played
 
-    def _step(self, heard: Heard) -> Samples:
-        wave, self._state = self._codec.decode_block(heard.indices, heard.rate, self._state)
-        return wave
-
-    def _conceal(self) -> Samples:
-        if self._last is None or self._concealer.silent:
+    def _conceal(self, slot: Slot) -> Samples:
+        if self._history is None or self._concealer.silent:
             return np.zeros((1, self._codec.hop_samples), np.float32)
-        return self._concealer.fade(self._step(self._last))
+        following = None if slot.following is None or slot.following.first else slot.following.indices[:, 0]
+        latents = self._history.lost(following, slot.rest)
+        wave, self._state = self._codec.runtime.synthesise(latents, [self._rate], self._state)
+        return self._concealer.fade(wave)
 
     def _silence(self) -> Samples:
         """What the decoder still owes of the last frame, then nothing; its state returns to the beginning."""
-        if self._last is None:  # a little at a time, so that the next word may begin when it should
+        if self._history is None:  # a little at a time, so that the next word may begin when it should
             return np.zeros((1, self._codec.hop_samples // 4), np.float32)
         wave = np.zeros((1, self._codec.hop_samples), np.float32)
         tail = self._concealer.end(self._codec.runtime.tail(self._state))[:, : wave.shape[1]]

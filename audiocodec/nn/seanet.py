@@ -22,6 +22,7 @@ from audiocodec.nn.bands import POWER_FLOOR, edges_of, pooling, spreading
 from audiocodec.nn.layers import State, UnitStack
 from audiocodec.nn.pitch import PitchTracker, PulseTrain, from_latent, to_latent
 from audiocodec.nn.stem import Analysis, Synthesis
+from audiocodec.rates import DETAIL_CENTRE, DETAIL_SCALE
 
 # Natural logarithms of power. Bounds of what the decoder may ask for: -78 dB to +30 dB of full scale.
 LOG_POWER_MIN, LOG_POWER_MAX = -18.0, 7.0
@@ -29,7 +30,6 @@ LOG_POWER_MIN, LOG_POWER_MAX = -18.0, 7.0
 
 # The strength of the pitch is described with the envelope; this weight makes it the equal of a few bands.
 STRENGTH_WEIGHT = 15.0
-DETAIL_CENTRE, DETAIL_SCALE = 3.17, 0.5  # log2 of 9 levels
 # What the decoder takes for the mean of log band powers where it scales them for the deep path.
 USUAL_LOG_POWER = -9.0
 

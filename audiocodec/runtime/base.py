@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Samples = NDArray[np.float32]
 Indices = NDArray[np.int64]
+Latents = NDArray[np.float32]
 State = Any
 """Belongs to one runtime, and is never changed in place: a caller may go back to an earlier one."""
 
@@ -48,7 +49,13 @@ class Runtime(Protocol):
         """
 
     def decode(self, indices: Indices, rates: Sequence[RateSetting], state: State) -> tuple[Samples, State]:
-        """Indices ``[batch, frames, tokens]`` to ``[batch, frames * hop]``."""
+        """Indices ``[batch, frames, tokens]`` to ``[batch, frames * hop]``: `latents`, then `synthesise`."""
+
+    def latents(self, indices: Indices, rates: Sequence[RateSetting]) -> Latents:
+        """What the decoder sees of indices, ``[batch, frames, dims]``; absent dimensions are zero."""
+
+    def synthesise(self, latents: Latents, rates: Sequence[RateSetting], state: State) -> tuple[Samples, State]:
+        """Latents ``[batch, frames, dims]``, of indices or estimated, to ``[batch, frames * hop]``."""
 
     def tail(self, state: State) -> Samples:
         """``[batch, delay]``: what a decoder still holds back, as it sounds when silence follows."""

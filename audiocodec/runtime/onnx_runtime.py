@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from audiocodec.errors import ModelError
 from audiocodec.facts import DECODER, DEQUANTISER, ENCODER, QUANTISER, ExportedFacts, ModelFacts
 from audiocodec.modelfiles import ModelFiles
-from audiocodec.runtime.base import Indices, Samples
+from audiocodec.runtime.base import Indices, Latents, Samples
 
 if TYPE_CHECKING:
     from audiocodec.rates import RateSetting
@@ -63,9 +63,16 @@ class OnnxRuntime:
 
     def decode(self, indices: Indices, rates: Sequence[RateSetting], state: State) -> tuple[Samples, State]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
+        return self.synthesise(self.latents(indices, rates), rates, state)
+
+    def latents(self, indices: Indices, rates: Sequence[RateSetting]) -> Latents:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
         whole = np.ascontiguousarray(indices, np.int64)
-        latents = self._by_rate(DEQUANTISER, self._dequantiser, "indices", whole, rates)
-        return self._decoder.step("latents", latents, _detail(rates), state)
+        return self._by_rate(DEQUANTISER, self._dequantiser, "indices", whole, rates)
+
+    def synthesise(self, latents: Latents, rates: Sequence[RateSetting], state: State) -> tuple[Samples, State]:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return self._decoder.step("latents", np.ascontiguousarray(latents, np.float32), _detail(rates), state)
 
     def tail(self, state: State) -> Samples:
         """See :class:`audiocodec.runtime.base.Runtime`."""

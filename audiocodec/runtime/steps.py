@@ -25,18 +25,19 @@ Answer = tuple[NDArray[Any], Any]
 
 @dataclass(eq=False)
 class Step:
-    """A block: ``rows`` are ``[batch, frames * hop]`` to encode, or ``[batch, frames, tokens]`` to decode."""
+    """A block: ``rows`` are ``[batch, frames * hop]`` to encode, ``[batch, frames, tokens]`` to decode, or
+    ``[batch, frames, dims]`` to synthesise."""
 
     runtime: Runtime
-    kind: Literal["encode", "decode"]
+    kind: Literal["encode", "decode", "synthesise"]
     rows: NDArray[Any]
     rates: Sequence[RateSetting]
     state: Any
 
     def run(self) -> Answer:
         """Compute it by itself."""
-        compute = self.runtime.encode if self.kind == "encode" else self.runtime.decode
-        return compute(self.rows, self.rates, self.state)
+        answer: Answer = getattr(self.runtime, self.kind)(self.rows, self.rates, self.state)
+        return answer
 
     @property
     def alike(self) -> tuple[int, str, int]:

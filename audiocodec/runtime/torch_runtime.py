@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from audiocodec.facts import ModelFacts
-from audiocodec.runtime.base import Indices, Samples
+from audiocodec.runtime.base import Indices, Latents, Samples
 from audiocodec.threads import one_thread
 
 if TYPE_CHECKING:
@@ -51,10 +51,26 @@ class TorchRuntime:
     @torch.inference_mode()
     def decode(self, indices: Indices, rates: Sequence[RateSetting], state: Any) -> tuple[Samples, Any]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
-        detail, levels = self._conditioning(rates)
+        return self._synthesised(self._latents(indices, rates), rates, state)
+
+    @torch.inference_mode()
+    def latents(self, indices: Indices, rates: Sequence[RateSetting]) -> Latents:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        seen: Latents = self._latents(indices, rates).cpu().numpy()
+        return seen
+
+    @torch.inference_mode()
+    def synthesise(self, latents: Latents, rates: Sequence[RateSetting], state: Any) -> tuple[Samples, Any]:
+        """See :class:`audiocodec.runtime.base.Runtime`."""
+        return self._synthesised(self._tensor(latents), rates, state)
+
+    def _latents(self, indices: Indices, rates: Sequence[RateSetting]) -> Tensor:
         with one_thread():
-            latents = self.net.bottleneck.from_indices(self._tensor(indices), levels)
-            wave, state = self.net.decoder.step(latents, detail, state)
+            return self.net.bottleneck.from_indices(self._tensor(indices), self._conditioning(rates)[1])
+
+    def _synthesised(self, latents: Tensor, rates: Sequence[RateSetting], state: Any) -> tuple[Samples, Any]:
+        with one_thread():
+            wave, state = self.net.decoder.step(latents, self._conditioning(rates)[0], state)
         return wave.cpu().numpy(), state
 
     def tail(self, state: Any) -> Samples:

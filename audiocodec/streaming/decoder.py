@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.audio import MAX_RATE, MIN_RATE
 from audiocodec.bitstream import End, Event, Frames, Header, Lost, Silence, StreamHeader, StreamReader
-from audiocodec.concealment import Concealer
+from audiocodec.concealment import Concealer, FrameHistory
 from audiocodec.errors import BitstreamError
 from audiocodec.runtime.steps import Answer, Step, Work, alone
 from audiocodec.stereo import MidSide
@@ -46,6 +46,7 @@ class StreamDecoder:
         self._held: Samples | None = None
         self._given = 0
         self._limit: int | None = None
+        self._missing = 0  # frames that are lost, and played once it is known what follows them
 
     @staticmethod
     def _check_given(codec: Codec) -> Callable[[StreamHeader], Codec]:
@@ -127,7 +128,7 @@ class StreamDecoder:
         # Left and right are sum and difference: with one noise in both, one of them would lose what the other gains.
         apart = isinstance(self._rate, MidSide)
         self._state: Any = self._codec.runtime.decoder_state(len(self._rates), apart)
-        self._last: NDArray[Any] | None = None
+        self._history: FrameHistory | None = None
 
     def _set_limit(self, total: int | None) -> None:
         assert self.header
@@ -140,20 +141,23 @@ class StreamDecoder:
             case Header():
                 pass  # taken in by _entropy_for, before the first packet is read
             case Frames(_, indices):
+                yield from self._conceal(indices[0])
                 self._pending.append(indices)
                 yield from self._decode_whole_blocks()
             case Silence(_, frames):
                 yield from self._drain()
+                yield from self._conceal()
                 yield from self._silence(frames)
             case Lost(_, frames, position, reason):
                 self.problems.append(f"{frames} frames lost at byte {position}: {reason}")
                 self.lost_frames += frames
                 yield from self._drain()
-                yield from self._conceal(frames)
+                self._missing += frames
             case End(total):
                 assert self.header is not None
                 self._set_limit(total)
                 yield from self._drain()
+                yield from self._conceal()
                 yield self._give(np.zeros((self.header.channels, 0), np.float32), last=True)
 
     def _decode_whole_blocks(self) -> Work[Samples]:
@@ -171,14 +175,20 @@ class StreamDecoder:
             yield from self._decode(np.concatenate(pending))
 
     def _decode(self, frames: NDArray[Any]) -> Work[Samples]:
-        self._last = frames[-1:]
-        wave = yield from self._step(frames)
+        assert self._codec
+        indices = self._coded(frames)
+        self._history = self._history or FrameHistory(self._codec, self._rates)
+        self._history.heard(indices)
+        wave = yield from self._step("decode", indices)
         yield self._give(self._concealer.resume(wave))
 
-    def _step(self, frames: NDArray[Any]) -> Generator[Step, Answer, Samples]:
+    def _coded(self, frames: NDArray[Any]) -> NDArray[Any]:
+        """Frames ``[n, channels, tokens]`` as the network takes them: ``[rows, n, tokens]``."""
+        return frames[:, : len(self._rates)].transpose(1, 0, 2)
+
+    def _step(self, kind: Literal["decode", "synthesise"], rows: NDArray[Any]) -> Generator[Step, Answer, Samples]:
         assert self._codec
-        indices = frames[:, : len(self._rates)].transpose(1, 0, 2)
-        wave, self._state = yield Step(self._codec.runtime, "decode", indices, self._rates, self._state)
+        wave, self._state = yield Step(self._codec.runtime, kind, rows, self._rates, self._state)
         return self._channels(wave)
 
     def _channels(self, wave: Samples) -> Samples:
@@ -191,18 +201,21 @@ class StreamDecoder:
         assert self._codec is not None
         hop, channels = self.header.hop_samples, self.header.channels
         first = np.zeros((channels, hop), np.float32)
-        if self._last is not None:
+        if self._history is not None:
             tail = self._concealer.end(self._channels(self._codec.runtime.tail(self._state)))
             first[:, : tail.shape[1]] = tail[:, :hop]
         self._reset()
         yield self._give(first)
         yield from map(self._give, _zeros(channels, hop, frames - 1))
 
-    def _conceal(self, frames: int) -> Work[Samples]:
+    def _conceal(self, following: NDArray[Any] | None = None) -> Work[Samples]:
+        """Play what is missing; ``following [channels, tokens]`` is the frame after it, if one was received."""
         assert self.header
+        frames, self._missing = self._missing, 0
+        after = None if following is None else self._coded(following[None])[:, 0]
         done = 0
-        while done < frames and self._last is not None and not self._concealer.silent:
-            wave = yield from self._step(self._last)
+        while done < frames and self._history is not None and not self._concealer.silent:
+            wave = yield from self._step("synthesise", self._history.lost(after, frames - done))
             yield self._give(self._concealer.fade(wave))
             done += 1
         yield from map(self._give, _zeros(self.header.channels, self.header.hop_samples, frames - done))

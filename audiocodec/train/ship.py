@@ -22,6 +22,7 @@ from audiocodec.errors import AudiocodecError, ConfigError
 from audiocodec.export import add_graphs
 from audiocodec.facts import GRAPHS, RUNTIME
 from audiocodec.modelfiles import RATES, TABLES, fingerprint, read_config, write_atomically
+from audiocodec.prediction import PREDICTOR
 from audiocodec.train.codebook import compile_codebooks
 from audiocodec.train.entropyfit import FitSettings
 from audiocodec.train.measure import draw_recordings, measure_rates
@@ -96,7 +97,7 @@ def _with_codebooks(
             source, new, sizes, [data], minutes=minutes, cache=cache, fit=fit, half=True, tell=_tell
         )
         target.mkdir(exist_ok=True)
-        for stale in (TABLES, RATES, RUNTIME, *GRAPHS):  # there may be none to take their places
+        for stale in (TABLES, RATES, PREDICTOR, RUNTIME, *GRAPHS):  # there may be none to take their places
             (target / stale).unlink(missing_ok=True)
         for file in new.iterdir():
             os.replace(file, target / file.name)
