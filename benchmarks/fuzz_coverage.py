@@ -3,18 +3,26 @@
     pip install atheris
     python benchmarks/fuzz_coverage.py stream corpus/ -max_total_time=3600
     python benchmarks/fuzz_coverage.py rtp corpus-rtp/ -max_total_time=600
+    python benchmarks/fuzz_coverage.py call corpus-call/ -max_total_time=600
 
-Targets: ``stream`` (header, packets, entropy decoding; half of the inputs with their checksums made right again, or all
-would end there), ``rtp`` (packets and control messages). Anything but a result or a BitstreamError is a finding, which
-libFuzzer saves as ``crash-...``; so is memory beyond its ``-rss_limit_mb``, and time beyond its ``-timeout``. Only
-Python guides, so the entropy coder is the one in Python, unless AUDIOCODEC_NATIVE=1 asks for C. Further arguments are
-libFuzzer's.
+Targets are those of ``fuzz_targets.py``: ``stream`` (header, packets, entropy decoding; half of the inputs with their
+checksums made right again, or all would end there), ``rtp`` (a datagram as packet and as message) and ``call`` (packets
+with their payloads, one after the other into a jitter buffer). Anything but a result or a BitstreamError is a finding,
+which libFuzzer saves as ``crash-...``; so is memory beyond its ``-rss_limit_mb``, and time beyond its ``-timeout``.
+Only Python guides, so the entropy coder is the one in Python, unless AUDIOCODEC_NATIVE=1 asks for C. Further arguments
+are libFuzzer's.
+
+An empty folder is filled with the corpus in ``tests/corpus``, which the tests run through once. To keep a new one:
+
+    python benchmarks/fuzz_coverage.py stream merged/ corpus/ -merge=1 --keep
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 os.environ.setdefault("AUDIOCODEC_NATIVE", "0")
 
@@ -22,42 +30,7 @@ import atheris
 
 with atheris.instrument_imports(include=["audiocodec"]):
     import fuzz_bitstream
-    from bitstream_helpers import small_model
-
-    from audiocodec.bitstream import StreamReader
-    from audiocodec.bitstream.reader import Frames
-    from audiocodec.errors import BitstreamError
-    from audiocodec.live import control
-    from audiocodec.live.rtp import RtpPacket
-
-TARGETS = ("stream", "rtp")
-MODEL = small_model()
-
-
-def stream(data: bytes) -> None:
-    """Read a stream whole, and cut in two where its length says: the same events or the same refusal."""
-    whole, halves = _told(data, len(data)), _told(data, len(data) * 7 // 13)
-    assert whole == halves, "events depend on how the bytes were cut"
-
-
-def _told(data: bytes, cut: int) -> list[str] | None:
-    reader, told = StreamReader(lambda _: MODEL), []
-    try:
-        for events in (reader.events(data[:cut]), reader.events(data[cut:]), reader.final_events()):
-            for event in events:
-                told.append(f"{event}{event.indices.tobytes()!r}" if isinstance(event, Frames) else str(event))
-    except BitstreamError:
-        return None
-    return told
-
-
-def rtp(data: bytes) -> None:
-    """Parse a datagram as both of what it may be."""
-    for parse in (RtpPacket.parse, control.parse):
-        try:
-            parse(data)
-        except BitstreamError:
-            continue
+    import fuzz_targets
 
 
 def resealed(data: bytes, size: int, seed: int) -> bytes:
@@ -66,19 +39,31 @@ def resealed(data: bytes, size: int, seed: int) -> bytes:
     return fuzz_bitstream.reseal(mutated)[:size] if seed % 2 else mutated
 
 
+def fill(folder: Path, target: str) -> None:
+    """Give an empty corpus something to begin with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        return
+    first = {f"seed-{number}": seed for number, seed in enumerate(fuzz_targets.seeds(target))}
+    for name, data in (first | fuzz_targets.corpus(target)).items():
+        (folder / name).write_bytes(data)
+
+
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
-        raise SystemExit(f"{__doc__}\nname a target: {', '.join(TARGETS)}")
+    if len(sys.argv) < 2 or sys.argv[1] not in fuzz_targets.TARGETS:
+        raise SystemExit(f"{__doc__}\nname a target: {', '.join(fuzz_targets.TARGETS)}")
     target = sys.argv.pop(1)
-    for folder in [argument for argument in sys.argv[1:] if not argument.startswith("-")][:1]:
-        os.makedirs(folder, exist_ok=True)
-        if target == "stream" and not os.listdir(folder):
-            for number, seed in enumerate(fuzz_bitstream.seeds(MODEL)[:4]):
-                with open(os.path.join(folder, f"seed-{number}"), "wb") as file:
-                    file.write(seed)
-    one = {"stream": stream, "rtp": rtp}[target]
+    folders = [Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
+    if "--keep" in sys.argv:  # libFuzzer ends the process that it runs in
+        words = [word for word in sys.argv[1:] if word != "--keep"]
+        folders[0].mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, __file__, target, *words], check=True)
+        print(f"{fuzz_targets.keep(target, folders[0])} inputs kept in {fuzz_targets.CORPUS / target}.zip")
+        return
+    if folders and "-merge=1" not in sys.argv:
+        fill(folders[0], target)
     custom = {"custom_mutator": resealed} if target == "stream" else {}
-    atheris.Setup(sys.argv, one, **custom)
+    atheris.Setup(sys.argv, fuzz_targets.TARGETS[target], **custom)
     atheris.Fuzz()
 
 

@@ -5,7 +5,7 @@ import torch
 from conftest import speech_like, tiny_config
 
 from audiocodec.config import ModelConfig
-from audiocodec.nn.model import CodecNet
+from audiocodec.nn.model import CodecNet, repeated
 from audiocodec.nn.pitch import HIGHEST_HZ, LOWEST_HZ, PitchTracker, PulseTrain
 from audiocodec.nn.stem import Analysis, Synthesis
 
@@ -153,3 +153,24 @@ def test_bfloat16_training_keeps_waveform_precision():
             rough = net(wave, torch.tensor([9]), quantise=False)
     assert rough.audio.dtype == rough.latents.dtype == torch.float32
     assert (rough.audio - exact.audio).std() < 0.2 * exact.audio.std()
+
+
+def test_lost_frames_are_the_last_ones_again():
+    latents = torch.arange(12.0).reshape(1, 6, 2)
+    lost = torch.tensor([[False, True, False, False, True, True]])
+    assert repeated(latents, lost)[0, :, 0].tolist() == [0.0, 0.0, 4.0, 6.0, 6.0, 6.0]
+    assert repeated(latents, torch.tensor([[True] + 5 * [False]]))[0, 0, 0] == 0.0  # there is none before it
+
+
+def test_training_with_lost_frames_is_another_pass_through_the_same_network(tiny_net):
+    wave = torch.from_numpy(speech_like(1.0))[None]
+    levels = torch.tensor([9])
+
+    def passed(**options):
+        torch.manual_seed(0)
+        return tiny_net(wave, levels, quantise=False, **options)
+
+    whole, without, robbed = passed(), passed(frame_loss=0.0), passed(frame_loss=0.5)
+    assert torch.equal(whole.audio, without.audio)
+    assert torch.equal(whole.latents, robbed.latents)  # the encoder does not know
+    assert (whole.audio - robbed.audio).abs().max() > 0.01

@@ -62,10 +62,11 @@ class CodecNet(nn.Module):
         levels = torch.floor(base[:, None] * scale + offset + 0.5).to(torch.int64)
         return levels.clamp(1, self.config.max_levels)
 
-    def forward(self, wave: Tensor, base_levels: Tensor, quantise: bool = True) -> CodecOutput:
+    def forward(self, wave: Tensor, base_levels: Tensor, quantise: bool = True, frame_loss: float = 0.0) -> CodecOutput:
         """``wave [batch, samples]``, ``base_levels [batch]`` to the reconstruction, aligned with the input.
 
-        ``quantise=False`` passes the latents undisturbed, for the first steps of a training run.
+        ``quantise=False`` passes the latents undisturbed, for the first steps of a training run. Of the frames, the
+        decoder is given a share ``frame_loss`` as a stream conceals them that lost them: the last one again.
         """
         samples = wave.shape[1]
         delay, hop = self.delay_samples, self.config.hop_samples
@@ -78,6 +79,15 @@ class CodecNet(nn.Module):
             learnt = latents[..., : self.config.envelope_dims + self.config.shape_dims]  # the pitch is not learnt
             penalty = self.bottleneck.penalty(learnt)
             seen = self.bottleneck(latents, levels) if quantise else self.bottleneck.undisturbed(latents)
+        if frame_loss:
+            seen = repeated(seen, torch.rand(seen.shape[:2], device=seen.device) < frame_loss)
         start = torch.randint(0, self.config.noise_frames, (wave.shape[0],), device=wave.device)
         audio = self.decoder(seen, detail, start)
         return CodecOutput(audio[:, delay : delay + samples].float(), latents, penalty)
+
+
+def repeated(latents: Tensor, lost: Tensor) -> Tensor:
+    """``latents [batch, frames, dims]`` with each ``lost [batch, frames]`` one replaced by the last that is not."""
+    places = torch.arange(latents.shape[1], device=latents.device)
+    last = torch.where(lost, 0, places).cummax(dim=1).values
+    return latents.gather(1, last[..., None].expand_as(latents))

@@ -131,7 +131,7 @@ def _run(
     torch.manual_seed(recipe.seed)  # initial weights
     net = from_leader(lambda: _network(recipe, feed, resuming)).to(device)
     criterion = agreed(lambda: ReconstructionLoss(recipe.loss, recipe.model.sample_rate)).to(device)
-    forward = torch.compile(net) if recipe.compile else net
+    forward = partial(torch.compile(net) if recipe.compile else net, frame_loss=recipe.frame_loss)
     if recipe.compile:
         criterion.compile()
     save, use = partial(save_network, net), partial(token_use, net)

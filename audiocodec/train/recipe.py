@@ -132,6 +132,9 @@ class Recipe(Strict):
     schedule: ScheduleConfig
     levels: LevelsConfig = LevelsConfig()
     clean_steps: int = Field(0, ge=0, description="first steps without any quantisation or perturbation")
+    frame_loss: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share of frames that the decoder is given as after a loss: the last one again"
+    )
     ema_decay: float = Field(0.999, ge=0.0, lt=1.0, description="of the averaged weights; approached from below")
     precision: Literal["float32", "tf32", "bfloat16"] = Field(
         "float32", description="of matrix products; bfloat16: in the network only, never in bottleneck and losses"
