@@ -40,7 +40,7 @@ LOSS_LENGTHS = (0.5, 0.22, 0.13, 0.08, 0.07)  # shares of losses of 1 to GAP_FRA
 _SPACING = 12  # frames: of each so many, one loss
 _LOSSES = 3  # in a stretch
 _EXCERPTS = 60  # of 8 s, at most, at each rate
-_LATENT_ROWS, _SOUND_ROWS = 512, 20
+_LATENT_ROWS, _SOUND_ROWS = 512, 24
 _ABSENT_SHARE = 0.05  # of stretches that begin with the stream: no past
 _CLIP = 1.0
 
@@ -51,11 +51,11 @@ class PredictorSettings:
 
     context: int = 8
     width: int = 320
-    latent_steps: int = 2500
-    sound_steps: int = 800
+    latent_steps: int = 2000
+    sound_steps: int = 500
     latent_rate: float = 2e-3
-    sound_rate: float = 1e-3
-    latent_weight: float = 0.15
+    sound_rate: float = 5e-4
+    latent_weight: float = 0.2
     """Of the squared error of latents beside the losses of sound."""
     known_share: float = 0.6
     """Of losses whose following frame is known."""
@@ -180,7 +180,7 @@ class PredictorTrainer:
         off = guesses - wanted
         if not self._pitch:
             return off.square().mean()
-        return off[..., :-1].square().mean() + 2 * off[..., -1].abs().mean() / off.shape[-1]
+        return off[..., :-1].square().mean() + off[..., -1].abs().mean()
 
     def _latent_loss(self) -> Tensor:
         return self._estimated(_LATENT_ROWS)[2]
@@ -190,6 +190,9 @@ class PredictorTrainer:
         start = torch.from_numpy(self._rng.integers(self._noise_frames, size=len(whole)))
         with torch.no_grad():
             wanted = self._decoder(whole, detail, start)
+        if self._pitch:
+            # Phases of harmonics give no gradient. What else the decoder makes of the pitch does, and would ruin it.
+            estimated = torch.cat([estimated[..., :-1], estimated[..., -1:].detach()], dim=-1)
         heard = self._decoder(estimated, detail, start)
         skip = (self.predictor.context - 2) * self._hop  # alike until the first loss
         loss: Tensor = self._loss(heard[:, skip:], wanted[:, skip:])[0]
@@ -226,8 +229,8 @@ def main(
     data: Annotated[list[Path], typer.Option(help="The training data: shards, a folder or a list.")],
     cache: Annotated[Path | None, typer.Option(help="Folder of decoded samples.")] = None,
     minutes: Annotated[float, typer.Option(help="Audio to draw.")] = 120.0,
-    latent_steps: Annotated[int, typer.Option(min=1, help="Steps towards the lost latents.")] = 2500,
-    sound_steps: Annotated[int, typer.Option(min=1, help="Steps towards the lost sound.")] = 800,
+    latent_steps: Annotated[int, typer.Option(min=1, help="Steps towards the lost latents.")] = 2000,
+    sound_steps: Annotated[int, typer.Option(min=1, help="Steps towards the lost sound.")] = 500,
     width: Annotated[int, typer.Option(min=8, help="Of the hidden layers.")] = 320,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
