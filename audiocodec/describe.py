@@ -53,7 +53,7 @@ def describe_models() -> list[Facts]:
 
 
 def describe_model(name_or_path: str, latency: bool = False) -> Facts:
-    """What a model is, what it costs and which rates it offers; ``latency``: measured here, in a second or a few.
+    """What a model is, what it costs and which rates it offers; ``latency``: measured here, in ten seconds.
 
     Raises:
         ModelError: it is not installed, or damaged.
@@ -66,8 +66,9 @@ def describe_model(name_or_path: str, latency: bool = False) -> Facts:
     measured = {}
     if latency:
         from audiocodec.latency import measure_latency
+        from audiocodec.pipelatency import measure_pipe
 
-        measured = measure_latency(codec)
+        measured = {**measure_latency(codec), **measure_pipe(codec)}
     return {
         "name": codec.facts.name,
         "fingerprint": codec.fingerprint.hex(),

@@ -82,7 +82,7 @@ def encode_file(
         encoder = _encoder(codec, coupling_of(codec, rate, stereo, reader, live), mode, packet_frames, reader, live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
         total_s = _seconds(reader.frames, reader.sample_rate)
-        with ahead(_resampled(reader, codec.sample_rate), 0 if reader.live else DEPTH) as blocks:
+        with ahead(_resampled(reader, codec.sample_rate, live), 0 if reader.live else DEPTH) as blocks:
             for block, samples_read in blocks:
                 for packet in encoder.push(block):
                     writer.write_packet(packet)
@@ -104,9 +104,9 @@ def encode_file(
     )
 
 
-def _resampled(reader: AudioReader, rate: int) -> Iterator[tuple[Samples, int]]:
+def _resampled(reader: AudioReader, rate: int, live: bool) -> Iterator[tuple[Samples, int]]:
     """Blocks at ``rate``, each with the samples that were read for it and all before it."""
-    resampler = Resampler(reader.sample_rate, rate, reader.channels)
+    resampler = Resampler(reader.sample_rate, rate, reader.channels, live)
     for block in reader:
         yield resampler.push(block), reader.samples_read
     yield resampler.flush(), reader.samples_read
@@ -188,7 +188,9 @@ def decode_file(
             ahead(events, depth) as following,
             ahead(_sounds(decoder, chain([beginning], following)), depth) as pieces,
         ):
-            resampler = Resampler(header.sample_rate, rate, header.channels)
+            # By what the stream is, not by where it goes: a pipe gives the samples that a file gives.
+            running = header.running_frames is not None
+            resampler = Resampler(header.sample_rate, rate, header.channels, running)
             for piece in pieces:
                 writer.write(resampler.push(piece))
                 if progress:

@@ -147,8 +147,13 @@ def test_latency_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert (facts["latency_ms"], facts["framing_ms"], facts["overlap_ms"]) == (30, 20, 10)
     assert 0 < facts["encoding_ms"]["p50"] <= facts["encoding_ms"]["p95"]
     assert 30 + facts["decoding_ms"]["p50"] < facts["end_to_end_ms"]["p50"] <= facts["end_to_end_ms"]["p95"]
+    # The last sample of a packet of 40 ms waits for 10 ms of overlap, the first one 30 ms longer.
+    assert facts["pipe_packet_ms"] == 40
+    assert 10 < facts["through_pipe_ms"]["p50"] <= facts["through_pipe_ms"]["p95"]
     assert main(["info", "speech-16k", "--latency"]) == 0
-    assert re.search(r"^end to end ms +p50 [\d.]+, p95 [\d.]+$", capsys.readouterr().out, re.MULTILINE)
+    told = capsys.readouterr().out
+    for name in ("end to end ms", "through pipe ms"):
+        assert re.search(rf"^{name} +p50 [\d.]+, p95 [\d.]+$", told, re.MULTILINE)
 
 
 def test_a_file_has_no_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
