@@ -44,13 +44,14 @@ class PipeTimes:
 
 
 @dataclass
-class _Log:
-    """When how many samples had passed."""
+class Passing:
+    """When how many samples had passed a place."""
 
     counts: list[int] = field(default_factory=list)
     times_s: list[float] = field(default_factory=list)
 
     def add(self, count: int, time_s: float) -> None:
+        """By ``time_s`` so many had passed, more than at the last call."""
         self.counts.append(count)
         self.times_s.append(time_s)
 
@@ -65,7 +66,7 @@ class _Listener(threading.Thread):
     def __init__(self, pipe: IO[bytes]) -> None:
         super().__init__(name="listener", daemon=True)
         self._pipe = pipe
-        self.log, self.heard, self.begun = _Log(), bytearray(), threading.Event()
+        self.log, self.heard, self.begun = Passing(), bytearray(), threading.Event()
 
     def run(self) -> None:
         """All of the thread."""
@@ -140,9 +141,9 @@ def time_pipe(
 
 def _feed(
     pipe: IO[bytes], listener: _Listener, samples: NDArray[np.int16], sample_rate: int, piece_s: float
-) -> tuple[_Log, float]:
+) -> tuple[Passing, float]:
     """Write all samples, each piece when its last sample would have been recorded; when, and how late at most."""
-    log, late_s = _Log(), 0.0
+    log, late_s = Passing(), 0.0
     at = round(_FIRST_S * sample_rate)
     log.add(at, time.perf_counter())
     pipe.write(samples[:at].tobytes())

@@ -47,11 +47,11 @@ class PromptStream:
         """``[n, channels]`` in, ``[m, channels]`` out: all that these samples settle, and with ``last`` the rest."""
         self._count += len(samples)
         self._inputs = np.concatenate([self._inputs, samples.T], axis=1)
-        settled = self._count - self._reach
+        end = -(-(self._count - self._reach) * self._phases // self._step)
         if last:
             self._inputs = np.pad(self._inputs, ((0, 0), (0, self._reach)))
-            settled = self._count
-        end = max(self._next, -(-settled * self._phases // self._step))
+            end = (2 * self._count * self._phases + self._step) // (2 * self._step)  # to the nearest, as soxr
+        end = max(self._next, end)
         parts = [self._outputs(at, min(at + _AT_ONCE, end)) for at in range(self._next, end, _AT_ONCE)]
         self._next = end
         unneeded = max(end * self._step // self._phases - self._reach + 1 - self._start, 0)
