@@ -149,6 +149,7 @@ def describe_file(path: Path) -> Facts:
         "model_rate_hz": header.sample_rate,
         "hop_samples": header.hop_samples,
         "block_frames": header.block_frames,
+        "running_frames": header.running_frames,
         "mode": header.mode,
         "coupling": "mid-side" if header.coupled else "independent",
         **_settings(header),

@@ -13,16 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from coding_helpers import tone, wav
 from conftest import speech_like
 
 from audiocodec.audio import RAW_FORMATS, AudioReader, RawFormat
 from audiocodec.cli import main
 from audiocodec.cli.options import RAW_NAMES
+from audiocodec.cli.transcoding import encode
+from audiocodec.codec import load
 from audiocodec.describe import describe_file
 from audiocodec.errors import AudiocodecError
 from audiocodec.pipelatency import Passing, time_pipe
+from audiocodec.streaming import StreamEncoder
 
+ROOT = Path(__file__).resolve().parent.parent
 MODEL = ("-m", "speech-16k")
 RAW = ("--format", "s16le", "--rate", "16000")
 
@@ -136,6 +141,20 @@ def test_packets_of_a_file_are_of_whole_blocks(tmp_path: Path) -> None:
         assert main(["encode", source, str(target), *MODEL, "-f", "--packet-frames", frames]) == 0
         assert describe_file(target)["packets"] == packets
     assert main(["encode", source, str(target), *MODEL, "-f", "--packet-frames", "1001"]) == 2
+
+
+def test_the_help_says_what_packets_cost() -> None:
+    told = re.search(
+        r"streams have ([\d.]+) kbps with 1 frame a packet, ([\d.]+) with 2, ([\d.]+)", encode.__doc__ or ""
+    )
+    assert told
+    codec = load("speech-16k")
+    sound, rate = soundfile.read(ROOT / "samples" / "speech.flac", dtype="float32")
+    wave = soxr.resample(sound, rate, 16000)[None]
+    for packet_frames, kbps in zip((1, 2, 3), map(float, told.groups()), strict=True):
+        encoder = StreamEncoder(codec, codec.choose_rate(), packet_frames=packet_frames, running=True)
+        count = sum(map(len, encoder.push(wave) + encoder.flush()))
+        assert count * 8e-3 * 16000 / wave.shape[1] == pytest.approx(kbps, rel=0.05)
 
 
 def test_through_both_pipes_nothing_is_held_back() -> None:
