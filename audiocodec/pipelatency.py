@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audiocodec.errors import AudiocodecError
+from audiocodec.errors import AudiocodecError, UsageError
 from audiocodec.latency import percentiles
 from audiocodec.streaming import LIVE_PACKET_FRAMES
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 PIECE_MS = 10.0
 _INFO_S = 5.0
-_FIRST_S = 0.2  # of sound that is written at once: what comes of it shows that both processes have begun
+MOST_PACKET_FRAMES = 20  # less than the sound that is written first
+_FIRST_S = 0.5  # of sound that is written at once: what comes of it shows that both processes have begun
 _SETTLING_S = 1.0  # after which caches are warm, and what waited while the processes began is done
 _PATIENCE_S = 60.0
 
@@ -35,7 +36,7 @@ class PipeTimes:
     start_s: float
     """From starting the processes until the first sound came out."""
     latency_ms: NDArray[np.float64]
-    """Of each sample ``[samples]`` after the first second: from when the piece that it belongs to was written until the
+    """Of each sample ``[samples]`` after the first 1.5 s: from when the piece that it belongs to was written until the
     sample was read."""
     late_ms: float
     """By how much the source itself was late, at most: this machine's doing."""
@@ -91,18 +92,22 @@ def measure_pipe(codec: Codec) -> dict[str, Any]:
 def time_pipe(
     wave: NDArray[np.floating], sample_rate: int, model: str, *, piece_ms: float = PIECE_MS, options: Sequence[str] = ()
 ) -> PipeTimes:
-    """Send ``wave [samples]``, in [-1, 1] and longer than 2 s, through the pipe in real time.
+    """Send ``wave [samples]``, in [-1, 1], through the pipe in real time.
 
     Args:
-        wave: the sound, at ``sample_rate``, which is also that of what comes out.
+        wave: the sound, longer than 1.5 s, at ``sample_rate``, which is also that of what comes out.
         sample_rate: in Hz.
         model: name or folder.
         piece_ms: the source hands over so much at a time, as a sound card does.
-        options: more of ``audiocodec encode``.
+        options: more of ``audiocodec encode``; packets have at most MOST_PACKET_FRAMES.
 
     Raises:
+        UsageError: ``wave`` is too short to measure anything.
         AudiocodecError: one of the processes failed; says how.
     """
+    measured = np.arange(round((_FIRST_S + _SETTLING_S) * sample_rate), len(wave))
+    if not len(measured):
+        raise UsageError(f"a sound of {len(wave) / sample_rate:.2f} s is too short; the pipe needs more than 1.5 s")
     samples = np.rint(np.clip(wave, -1, 1) * 32767).astype("<i2")
     layout = ["--format", "s16le", "--rate", str(sample_rate), "-m", model, "-q"]
     program = [sys.executable, "-m", "audiocodec"]
@@ -134,7 +139,6 @@ def time_pipe(
             process.wait()
     if len(listener.heard) != samples.nbytes:
         raise AudiocodecError(f"{len(listener.heard) // 2} samples came out of the pipe, and {len(samples)} went in")
-    measured = np.arange(round((_FIRST_S + _SETTLING_S) * sample_rate), len(samples))
     taken_s = listener.log.passed_s(measured) - written.passed_s(measured)
     return PipeTimes(listener.log.times_s[0] - began_s, 1000 * taken_s, 1000 * late_s, bytes(listener.heard))
 

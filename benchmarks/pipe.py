@@ -2,7 +2,7 @@
 
 Both processes are started as a shell would. Looped speech is written to the first in real time, as s16le in pieces of
 10 ms, each when its last sample would have been recorded; what the second gives is read at once. The latency of a
-sample is from when its piece was written until the sample was read, of every sample but those of the first second.
+sample is from when its piece was written until the sample was read, of every sample but those of the first 1.5 s.
 The wait within a piece is the source's and not counted: smaller pieces (``--piece-ms``) show it. Exits 1 above the
 promise.
 
@@ -23,7 +23,7 @@ import sys
 import common
 import numpy as np
 
-from audiocodec.pipelatency import PIECE_MS, time_pipe
+from audiocodec.pipelatency import MOST_PACKET_FRAMES, PIECE_MS, time_pipe
 from audiocodec.streaming import LIVE_PACKET_FRAMES
 
 LIMIT_MS = 70.0
@@ -36,7 +36,14 @@ def main() -> int:
     made.add_argument("--model", default="speech-16k", help="name or path of the model")
     made.add_argument("--minutes", type=float, default=1.0, help="how long speech flows")
     made.add_argument("--rate", type=int, default=16000, help="of the samples in and out, in Hz")
-    made.add_argument("--packet-frames", type=int, default=LIVE_PACKET_FRAMES, help="frames of 20 ms in a packet")
+    made.add_argument(
+        "--packet-frames",
+        type=int,
+        choices=range(1, MOST_PACKET_FRAMES + 1),
+        metavar="N",
+        default=LIVE_PACKET_FRAMES,
+        help=f"frames of 20 ms in a packet, 1 to {MOST_PACKET_FRAMES}",
+    )
     made.add_argument("--piece-ms", type=float, default=PIECE_MS, help="what the source hands over at a time")
     options = made.parse_args()
     speech = common.looped_speech(options.audio, options.rate, 60 * options.minutes)

@@ -23,7 +23,7 @@ from audiocodec.cli.options import RAW_NAMES
 from audiocodec.cli.transcoding import encode
 from audiocodec.codec import load
 from audiocodec.describe import describe_file
-from audiocodec.errors import AudiocodecError
+from audiocodec.errors import AudiocodecError, UsageError
 from audiocodec.pipelatency import Passing, time_pipe
 from audiocodec.streaming import StreamEncoder
 
@@ -242,6 +242,11 @@ def test_a_pipe_that_fails_has_no_latency(capfd: pytest.CaptureFixture[str]) -> 
     with pytest.raises(AudiocodecError, match=r"nothing came|broke|failed|came out"):
         time_pipe(np.zeros(48000, np.float32), 16000, "no-such-model")
     assert "no-such-model" in capfd.readouterr().err
+
+
+def test_too_short_a_sound_has_no_latency() -> None:
+    with pytest.raises(UsageError, match=r"more than 1\.5 s"):
+        time_pipe(np.zeros(24000, np.float32), 16000, "speech-16k")
 
 
 def test_latency_is_from_the_writing_of_a_sample_to_its_reading() -> None:
