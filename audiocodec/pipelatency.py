@@ -109,20 +109,11 @@ def time_pipe(
     if not len(measured):
         raise UsageError(f"a sound of {len(wave) / sample_rate:.2f} s is too short; the pipe needs more than 1.5 s")
     samples = np.rint(np.clip(wave, -1, 1) * 32767).astype("<i2")
-    layout = ["--format", "s16le", "--rate", str(sample_rate), "-m", model, "-q"]
-    program = [sys.executable, "-m", "audiocodec"]
     began_s = time.perf_counter()
-    encoder = subprocess.Popen(
-        [*program, "encode", "-", "-", *layout, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    )
-    decoder = subprocess.Popen(
-        [*program, "decode", "-", "-", *layout], stdin=encoder.stdout, stdout=subprocess.PIPE, bufsize=0
-    )
+    encoder, decoder = _start(["--format", "s16le", "--rate", str(sample_rate), "-m", model, "-q"], options)
     try:
         assert encoder.stdin is not None
-        assert encoder.stdout is not None
         assert decoder.stdout is not None
-        encoder.stdout.close()  # the decoder has it: it must see the end when the encoder goes
         listener = _Listener(decoder.stdout)
         listener.start()
         written, late_s = _feed(encoder.stdin, listener, samples, sample_rate, piece_ms / 1000)
@@ -141,6 +132,20 @@ def time_pipe(
         raise AudiocodecError(f"{len(listener.heard) // 2} samples came out of the pipe, and {len(samples)} went in")
     taken_s = listener.log.passed_s(measured) - written.passed_s(measured)
     return PipeTimes(listener.log.times_s[0] - began_s, 1000 * taken_s, 1000 * late_s, bytes(listener.heard))
+
+
+def _start(layout: Sequence[str], options: Sequence[str]) -> tuple[subprocess.Popen[bytes], subprocess.Popen[bytes]]:
+    """Encoder and decoder, one's output the other's input."""
+    program = [sys.executable, "-m", "audiocodec"]
+    encoder = subprocess.Popen(
+        [*program, "encode", "-", "-", *layout, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
+    )
+    decoder = subprocess.Popen(
+        [*program, "decode", "-", "-", *layout], stdin=encoder.stdout, stdout=subprocess.PIPE, bufsize=0
+    )
+    assert encoder.stdout is not None
+    encoder.stdout.close()  # the decoder has it: it must see the end when the encoder goes
+    return encoder, decoder
 
 
 def _feed(
