@@ -54,7 +54,7 @@ def describe_models() -> list[Facts]:
 
 
 def describe_model(name_or_path: str, latency: bool = False) -> Facts:
-    """What a model is, what it costs and which rates it offers; ``latency``: measured here, in a second or a few.
+    """What a model is, what it costs and which rates it offers; ``latency``: measured here, in ten seconds.
 
     Raises:
         ModelError: it is not installed, or damaged.
@@ -67,8 +67,9 @@ def describe_model(name_or_path: str, latency: bool = False) -> Facts:
     measured = {}
     if latency:
         from audiocodec.latency import measure_latency
+        from audiocodec.pipelatency import measure_pipe
 
-        measured = measure_latency(codec)
+        measured = {**measure_latency(codec), **measure_pipe(codec)}
     return {
         "name": codec.facts.name,
         "fingerprint": codec.fingerprint.hex(),
@@ -149,6 +150,7 @@ def describe_file(path: Path) -> Facts:
         "model_rate_hz": header.sample_rate,
         "hop_samples": header.hop_samples,
         "block_frames": header.block_frames,
+        "running_frames": header.running_frames,
         "mode": header.mode,
         "coupling": "mid-side" if header.coupled else "independent",
         **_settings(header),

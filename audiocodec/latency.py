@@ -26,13 +26,14 @@ def measure_latency(codec: Codec, frames: int = FRAMES) -> dict[str, Any]:
     return {
         "framing_ms": 1000 * codec.hop_samples / codec.sample_rate,
         "overlap_ms": 1000 * codec.delay_samples / codec.sample_rate,
-        "encoding_ms": _percentiles(encode_ms),
-        "decoding_ms": _percentiles(decode_ms),
-        "end_to_end_ms": _percentiles(waiting_ms + both),
+        "encoding_ms": percentiles(encode_ms),
+        "decoding_ms": percentiles(decode_ms),
+        "end_to_end_ms": percentiles(waiting_ms + both),
     }
 
 
-def _percentiles(milliseconds: NDArray[np.float64]) -> dict[str, float]:
+def percentiles(milliseconds: NDArray[np.float64]) -> dict[str, float]:
+    """Median and 95th percentile."""
     return {f"p{share}": round(float(np.percentile(milliseconds, share)), 2) for share in (50, 95)}
 
 

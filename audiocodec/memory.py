@@ -71,7 +71,9 @@ def decompress(codec: Codec, data: bytes) -> tuple[NDArray[np.float32], int]:
     if decoder.problems or decoder.header is None:
         raise BitstreamError(decoder.problems[0] if decoder.problems else "no header")
     header = decoder.header
-    resampler = Resampler(header.sample_rate, header.source_rate, header.channels)
+    # As decode_file does: a stream has one sound
+    running = header.running_frames is not None
+    resampler = Resampler(header.sample_rate, header.source_rate, header.channels, running)
     parts = [resampler.push(part) for part in parts]
     parts.append(resampler.flush())
     # The end packet says how long a live stream was; a second is never made up for a length that is not there.

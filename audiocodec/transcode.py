@@ -26,7 +26,13 @@ from audiocodec.incoming import CountedBytes, named, open_bytes
 from audiocodec.output import OutputFile, check_output, describe, is_live
 from audiocodec.reports import DecodeReport, EncodeReport
 from audiocodec.stereo import MidSide, Stereo, coupling_of
-from audiocodec.streaming import FILE_BLOCK_FRAMES, FILE_PACKET_FRAMES, StreamDecoder, StreamEncoder
+from audiocodec.streaming import (
+    FILE_BLOCK_FRAMES,
+    FILE_PACKET_FRAMES,
+    LIVE_PACKET_FRAMES,
+    StreamDecoder,
+    StreamEncoder,
+)
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
@@ -35,8 +41,6 @@ if TYPE_CHECKING:
 Progress = Callable[[float, "float | None"], None]  # seconds of audio done, seconds in all or None where unknown
 FindCodec = Callable[[StreamHeader], "Codec"]
 Samples = NDArray[np.float32]
-# A fifth of a second at 50 frames/s: of a live packet's bytes, its frame header is then a small part.
-LIVE_PACKET_FRAMES = 10
 
 
 def encode_file(
@@ -60,7 +64,8 @@ def encode_file(
         target: the .vpc, written under another name and renamed when it is whole.
         rate: one of ``codec.rates``; a stereo file may cost what two channels cost at it.
         mode: ``range`` (entropy coded) or ``raw``.
-        packet_frames: most frames a packet holds; default: FILE_PACKET_FRAMES, or LIVE_PACKET_FRAMES from pipe to pipe.
+        packet_frames: most frames a packet holds, of a file rounded down to whole blocks; default: FILE_PACKET_FRAMES,
+            or LIVE_PACKET_FRAMES from pipe to pipe.
         stereo: two channels as they are, as mid and side, or what suits (see :mod:`audiocodec.stereo`).
         force: overwrite ``target``.
         progress: called after each block.
@@ -77,7 +82,7 @@ def encode_file(
         encoder = _encoder(codec, coupling_of(codec, rate, stereo, reader, live), mode, packet_frames, reader, live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
         total_s = _seconds(reader.frames, reader.sample_rate)
-        with ahead(_resampled(reader, codec.sample_rate), 0 if reader.live else DEPTH) as blocks:
+        with ahead(_resampled(reader, codec.sample_rate, live), 0 if reader.live else DEPTH) as blocks:
             for block, samples_read in blocks:
                 for packet in encoder.push(block):
                     writer.write_packet(packet)
@@ -99,9 +104,9 @@ def encode_file(
     )
 
 
-def _resampled(reader: AudioReader, rate: int) -> Iterator[tuple[Samples, int]]:
+def _resampled(reader: AudioReader, rate: int, live: bool) -> Iterator[tuple[Samples, int]]:
     """Blocks at ``rate``, each with the samples that were read for it and all before it."""
-    resampler = Resampler(reader.sample_rate, rate, reader.channels)
+    resampler = Resampler(reader.sample_rate, rate, reader.channels, live)
     for block in reader:
         yield resampler.push(block), reader.samples_read
     yield resampler.flush(), reader.samples_read
@@ -126,6 +131,7 @@ def _encoder(
         block_frames=block,
         packet_frames=max(packet_frames // block, 1) * block,
         source_rate=reader.sample_rate,
+        running=live,
     )
 
 
@@ -182,7 +188,9 @@ def decode_file(
             ahead(events, depth) as following,
             ahead(_sounds(decoder, chain([beginning], following)), depth) as pieces,
         ):
-            resampler = Resampler(header.sample_rate, rate, header.channels)
+            # By what the stream is, not by where it goes: a pipe gives the samples that a file gives.
+            running = header.running_frames is not None
+            resampler = Resampler(header.sample_rate, rate, header.channels, running)
             for piece in pieces:
                 writer.write(resampler.push(piece))
                 if progress:

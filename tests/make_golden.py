@@ -23,11 +23,16 @@ from bitstream_helpers import (
 )
 
 from audiocodec.bitstream import TITLE, EntropyModel, PacketEncoder
-from audiocodec.bitstream.header import COUPLED_VERSION, VERSION
+from audiocodec.bitstream.header import COUPLED_VERSION, VERSION, running_fields
 from audiocodec.bitstream.index import StreamEnd, end_packet
 
 GOLDEN = Path(__file__).parent / "golden"
-NAMES = {VERSION: ("mono", "stereo", "raw", "live", "deep"), COUPLED_VERSION: ("midside", "midsideraw", "mid", "live")}
+RUNNING_VERSION = (1, 1)
+NAMES = {
+    VERSION: ("mono", "stereo", "raw", "live", "deep"),
+    RUNNING_VERSION: ("live",),
+    COUPLED_VERSION: ("midside", "midsideraw", "mid", "live"),
+}
 Streams = dict[str, tuple[bytes, np.ndarray]]
 
 
@@ -36,7 +41,7 @@ def main() -> None:
     GOLDEN.mkdir(exist_ok=True)
     model = small_model()
     write_deep()
-    for version, make in ((VERSION, independent), (COUPLED_VERSION, coupled)):
+    for version, make in ((VERSION, independent), (RUNNING_VERSION, running), (COUPLED_VERSION, coupled)):
         name = f"{version[0]}.{version[1]}"
         if (GOLDEN / f"tokens-{name}.npz").exists():
             continue
@@ -77,6 +82,17 @@ def independent(model: EntropyModel) -> Streams:
         "raw": (make_file(raw, wide, 20), wide),
         "live": (live.pack() + pause, mono[:12]),
     }
+
+
+def running(model: EntropyModel) -> Streams:
+    """Version 1.1: packets of three frames, but for the last before a silence, the silence and the last of all."""
+    tokens = random_tokens(12, seed=7)
+    live = make_header(block_frames=1, source_rate=16000, **running_fields(3))
+    encoder = PacketEncoder(live, model)
+    places = [(0, 0, 3), (3, 3, 5), (45, 5, 8), (48, 8, 11), (51, 11, 12)]
+    first, second, *others = [encoder.frames(at, tokens[start:stop]) for at, start, stop in places]
+    end = end_packet(live, 52, StreamEnd(samples_for(live, 52), ()))
+    return {"live": (b"".join([live.pack(), first, second, encoder.silence(5, 40), *others, end]), tokens)}
 
 
 def coupled(model: EntropyModel) -> Streams:

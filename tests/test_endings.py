@@ -8,11 +8,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import termios
 import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from coding_helpers import tone, wav
@@ -60,6 +62,8 @@ def test_a_signal_ends_a_recording_that_is_then_whole(number: int, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["a.vpc"]
     through(integers(wave), "encode", "-", str(tmp_path / "b.vpc"), *MODEL, *RAW)
     assert target.read_bytes() == (tmp_path / "b.vpc").read_bytes()
+    assert main(["decode", str(target)]) == 0
+    assert soundfile.info(tmp_path / "a.wav").frames == 40000
 
 
 def test_a_signal_ends_a_wav_stream_early_too(tmp_path: Path) -> None:
@@ -74,6 +78,7 @@ def test_from_pipe_to_pipe_a_signal_ends_by_an_end_packet() -> None:
     live.child.send_signal(signal.SIGINT)
     coded, told = live.child.communicate(timeout=60)
     assert live.child.returncode == 130, told
+    assert coded == through(integers(speech_like(1.0)), "encode", "-", "-", *MODEL, *RAW)[0]
     sound, told = through(coded, "decode", "-", "-", "--format", "s16le")
     assert len(sound) == 2 * 16000
     assert "warning" not in told
@@ -83,7 +88,10 @@ def test_a_signal_ends_what_is_decoded_as_it_comes(tmp_path: Path) -> None:
     coded, _ = through(integers(speech_like(2.0)), "encode", "-", "-", *MODEL, *RAW)
     Live(coded[: len(coded) // 2], "decode", "-", str(tmp_path / "a.wav")).end(signal.SIGTERM)
     assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
-    assert 0.5 < soundfile.info(tmp_path / "a.wav").duration < 1.5
+    whole, _ = through(coded, "decode", "-", "-", "--format", "s16le")
+    sound, _ = soundfile.read(tmp_path / "a.wav", dtype="int16")
+    assert 0.5 < len(sound) / 16000 < 1.5
+    assert whole.startswith(sound.astype("<i2").tobytes())
 
 
 @pytest.mark.parametrize(
@@ -94,16 +102,28 @@ def test_before_anything_came_a_signal_leaves_nothing(data: bytes, arguments: tu
     assert list(tmp_path.iterdir()) == []
 
 
+_FOR_EVER = "import sys\nwhile True: sys.stdout.buffer.write(open(sys.argv[1], 'rb').read())"
+
+
 @pytest.mark.skipif(shutil.which("timeout") is None, reason="no timeout")
 def test_timeout_leaves_a_valid_file_of_an_endless_source(tmp_path: Path) -> None:
-    arguments = command("encode", "-", str(tmp_path / "a.vpc"), *MODEL, *RAW)
-    with open("/dev/zero", "rb") as endless:
-        result = subprocess.run(["timeout", "4", *arguments], stdin=endless, capture_output=True, timeout=100)
+    """Valid, and what the same samples give that end by themselves."""
+    (tmp_path / "a.raw").write_bytes(integers(speech_like(3.0)))
+    target = tmp_path / "a.vpc"
+    with subprocess.Popen(
+        [sys.executable, "-c", _FOR_EVER, str(tmp_path / "a.raw")], stdout=subprocess.PIPE
+    ) as endless:
+        arguments = command("encode", "-", str(target), *MODEL, *RAW)
+        result = subprocess.run(["timeout", "5", *arguments], stdin=endless.stdout, capture_output=True, timeout=100)
+        endless.kill()
     assert result.returncode == 124, result.stderr
-    facts = describe_file(tmp_path / "a.vpc")
+    facts = describe_file(target)
     assert facts["samples"] > 0
     assert facts["damaged_places"] == 0
-    assert main(["decode", str(tmp_path / "a.vpc"), "/dev/null"]) == 0
+    samples = np.resize(np.frombuffer((tmp_path / "a.raw").read_bytes(), "<i2"), facts["samples"])
+    (tmp_path / "b.raw").write_bytes(samples.tobytes())
+    assert main(["encode", str(tmp_path / "b.raw"), str(tmp_path / "b.vpc"), *MODEL, *RAW]) == 0
+    assert target.read_bytes() == (tmp_path / "b.vpc").read_bytes()
 
 
 def test_a_second_signal_aborts_unless_it_is_the_same_wish() -> None:

@@ -13,14 +13,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from coding_helpers import tone, wav
 from conftest import speech_like
 
 from audiocodec.audio import RAW_FORMATS, AudioReader, RawFormat
 from audiocodec.cli import main
 from audiocodec.cli.options import RAW_NAMES
+from audiocodec.cli.transcoding import encode
+from audiocodec.codec import load
 from audiocodec.describe import describe_file
+from audiocodec.errors import AudiocodecError, UsageError
+from audiocodec.pipelatency import Passing, time_pipe
+from audiocodec.streaming import StreamEncoder
 
+ROOT = Path(__file__).resolve().parent.parent
 MODEL = ("-m", "speech-16k")
 RAW = ("--format", "s16le", "--rate", "16000")
 
@@ -104,6 +111,81 @@ def test_from_pipe_to_pipe_raw_and_wav_are_the_same(tmp_path: Path) -> None:
     assert len(sound) == 3 * len(raw)
 
 
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+@pytest.mark.parametrize("packet_frames", [1, 2, 10])
+def test_a_pipe_of_encoder_and_decoder_gives_the_samples_that_files_give(
+    rate: int, packet_frames: int, tmp_path: Path
+) -> None:
+    """To the bit those of its own stream as a file, to a rounding those of files that never saw a pipe."""
+    source = integers(speech_like(2.03, rate)[:-7])  # neither frames nor packets are whole at the end
+    layout = ("--format", "s16le", "--rate", str(rate))
+    coded, _ = through(source, "encode", "-", "-", *MODEL, *layout, "--packet-frames", str(packet_frames))
+    piped, _ = through(coded, "decode", "-", "-", "--format", "s16le")
+    assert len(piped) == len(source)
+    (tmp_path / "a.raw").write_bytes(source)
+    (tmp_path / "live.vpc").write_bytes(coded)
+    assert main(["decode", str(tmp_path / "live.vpc"), "--format", "s16le"]) == 0
+    assert (tmp_path / "live.raw").read_bytes() == piped
+    assert main(["encode", str(tmp_path / "a.raw"), str(tmp_path / "file.vpc"), *MODEL, *layout]) == 0
+    assert main(["decode", str(tmp_path / "file.vpc"), "--format", "s16le"]) == 0
+    filed = np.frombuffer((tmp_path / "file.raw").read_bytes(), "<i2").astype(int)
+    # Files are computed in blocks of 64 frames, live streams frame by frame: sums are rounded in another order. And of
+    # resampled files the first samples are soxr's own (test_prompt.py).
+    onset = 0 if rate == 16000 else rate // 200
+    assert np.abs(filed - np.frombuffer(piped, "<i2"))[onset:].max() <= 1
+
+
+def test_packets_of_a_file_are_of_whole_blocks(tmp_path: Path) -> None:
+    source, target = str(wav(tmp_path / "a.wav", speech_like(3.0))), tmp_path / "a.vpc"
+    for frames, packets in (("64", 3), ("130", 2), ("1", 3)):
+        assert main(["encode", source, str(target), *MODEL, "-f", "--packet-frames", frames]) == 0
+        assert describe_file(target)["packets"] == packets
+    assert main(["encode", source, str(target), *MODEL, "-f", "--packet-frames", "1001"]) == 2
+
+
+def test_the_help_says_what_packets_cost() -> None:
+    told = re.search(
+        r"streams have ([\d.]+) kbps with 1 frame a packet, ([\d.]+) with 2, ([\d.]+)", encode.__doc__ or ""
+    )
+    assert told
+    codec = load("speech-16k")
+    sound, rate = soundfile.read(ROOT / "samples" / "speech.flac", dtype="float32")
+    wave = soxr.resample(sound, rate, 16000)[None]
+    for packet_frames, kbps in zip((1, 2, 3), map(float, told.groups()), strict=True):
+        encoder = StreamEncoder(codec, codec.choose_rate(), packet_frames=packet_frames, running=True)
+        count = sum(map(len, encoder.push(wave) + encoder.flush()))
+        assert count * 8e-3 * 16000 / wave.shape[1] == pytest.approx(kbps, rel=0.05)
+
+
+def test_through_both_pipes_nothing_is_held_back() -> None:
+    """While the source is open all is heard that whole packets hold, less the overlap; then the rest, to the sample."""
+    both = [
+        subprocess.Popen(command("encode", "-q", "-", "-", *MODEL, *RAW), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    ]
+    decoding = command("decode", "-q", "-", "-", "--format", "s16le")
+    both.append(subprocess.Popen(decoding, stdin=both[0].stdout, stdout=subprocess.PIPE))
+    source, middle, sink = both[0].stdin, both[0].stdout, both[1].stdout
+    assert source is not None
+    assert middle is not None
+    assert sink is not None
+    middle.close()
+    wave, begin, heard = integers(speech_like(1.0)), 0, 0
+    for frames in (2, 20, 49):
+        end, whole = 2 * 320 * frames, frames // 2 * 640 - 160
+        source.write(wave[begin:end])
+        source.flush()
+        begin = end
+        while heard < whole:
+            assert select.select([sink], [], [], 100)[0], "what was complete did not come out"
+            heard += len(os.read(sink.fileno(), 1 << 16)) // 2
+        assert heard == whole
+    source.close()
+    rest = sink.read()
+    assert heard + len(rest) // 2 == 49 * 320
+    sink.close()
+    assert [child.wait(timeout=30) for child in both] == [0, 0]
+
+
 def test_a_raw_file_and_its_end_within_a_sample(tmp_path: Path) -> None:
     _, told = through(integers(speech_like(1.0)) + b"\1", "encode", "-", str(tmp_path / "a.vpc"), *MODEL, *RAW)
     assert "warning: standard input ends within a sample; its last 1 bytes are left out" in told
@@ -147,8 +229,34 @@ def test_latency_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert (facts["latency_ms"], facts["framing_ms"], facts["overlap_ms"]) == (30, 20, 10)
     assert 0 < facts["encoding_ms"]["p50"] <= facts["encoding_ms"]["p95"]
     assert 30 + facts["decoding_ms"]["p50"] < facts["end_to_end_ms"]["p50"] <= facts["end_to_end_ms"]["p95"]
+    # The last sample of a packet of 40 ms waits for 10 ms of overlap, the first one 30 ms longer.
+    assert facts["pipe_packet_ms"] == 40
+    assert 10 < facts["through_pipe_ms"]["p50"] <= facts["through_pipe_ms"]["p95"]
     assert main(["info", "speech-16k", "--latency"]) == 0
-    assert re.search(r"^end to end ms +p50 [\d.]+, p95 [\d.]+$", capsys.readouterr().out, re.MULTILINE)
+    told = capsys.readouterr().out
+    for name in ("end to end ms", "through pipe ms"):
+        assert re.search(rf"^{name} +p50 [\d.]+, p95 [\d.]+$", told, re.MULTILINE)
+
+
+def test_a_pipe_that_fails_has_no_latency(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AudiocodecError, match=r"nothing came|broke|failed|came out"):
+        time_pipe(np.zeros(48000, np.float32), 16000, "no-such-model")
+    assert "no-such-model" in capfd.readouterr().err
+
+
+def test_too_short_a_sound_has_no_latency() -> None:
+    with pytest.raises(UsageError, match=r"more than 1\.5 s"):
+        time_pipe(np.zeros(24000, np.float32), 16000, "speech-16k")
+
+
+def test_latency_is_from_the_writing_of_a_sample_to_its_reading() -> None:
+    written, heard = Passing(), Passing()
+    written.add(10, 1.0)
+    written.add(20, 2.0)
+    heard.add(5, 1.5)
+    heard.add(20, 4.0)
+    numbers = np.array([0, 4, 5, 9, 10, 19])
+    np.testing.assert_array_equal(heard.passed_s(numbers) - written.passed_s(numbers), [0.5, 0.5, 3, 3, 2, 2])
 
 
 def test_a_file_has_no_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

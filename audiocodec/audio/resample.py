@@ -5,20 +5,31 @@ from __future__ import annotations
 import numpy as np
 import soxr
 
+from audiocodec.audio import prompt
+
 
 class Resampler:
     """Streaming resampling of ``[channels, n]`` blocks by soxr (HQ, linear phase, delay compensated).
 
     Any cutting of the input gives the same samples. At equal rates the blocks pass untouched.
+
+    Args:
+        rate_in: in Hz.
+        rate_out: in Hz.
+        channels: how many.
+        live: give out samples as soon as they are settled (`audiocodec.audio.prompt`), not in soxr's blocks, where the
+            ratio of the rates is one of numbers up to 1000.
     """
 
-    def __init__(self, rate_in: int, rate_out: int, channels: int) -> None:
+    def __init__(self, rate_in: int, rate_out: int, channels: int, live: bool = False) -> None:
         self.samples_in = self.samples_out = 0
         self._rates = (rate_in, rate_out)
         self._channels = channels
-        self._stream = (
-            None if rate_in == rate_out else soxr.ResampleStream(rate_in, rate_out, channels, "float32", "HQ")
-        )
+        self._stream: soxr.ResampleStream | prompt.PromptStream | None = None
+        if rate_in != rate_out and live and prompt.possible(rate_in, rate_out):
+            self._stream = prompt.PromptStream(rate_in, rate_out, channels)
+        elif rate_in != rate_out:
+            self._stream = soxr.ResampleStream(rate_in, rate_out, channels, "float32", "HQ")
 
     def push(self, block: np.ndarray) -> np.ndarray:
         """float32 [channels, n] at the input rate -> [channels, m] at the output rate; m may be 0."""

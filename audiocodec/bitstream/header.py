@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from audiocodec.bitstream.fields import MAX_GROUPS, pack_levels, read_groups, read_levels, read_records
 from audiocodec.bitstream.varint import Incomplete, Malformed, pack_varint, read_varint
@@ -22,10 +22,12 @@ MAX_RATE = 1 << 24  # samples per second
 MAX_SAMPLES = (1 << 40) - 1  # the last value, all ones, says "unknown"
 MAX_PACKET_FRAMES = 1024
 MAX_PACKET_SYMBOLS = 1 << 20
+MAX_RUNNING_FRAMES = MAX_PACKET_FRAMES - 1  # the last packet may need one more
 MODES: tuple[Literal["raw", "range"], ...] = ("raw", "range")
 
 TITLE = 1  # record tags
 SOURCE_BITS = 2
+RUNNING = 3  # a stream that has it is written in the next minor version: minors add record tags
 
 _UNKNOWN = MAX_SAMPLES
 _TOTAL_BYTES = 5
@@ -50,7 +52,8 @@ class StreamHeader:
         packet_frames: most frames of a coded packet, a power of two: bounds what a reader holds and waits for.
         side_levels: None: channels are independent. Otherwise there are two, mid and side of left and right, and these
             are the level counts of the side; all 1 where the side is silent and takes no bits.
-        records: (tag, bytes) pairs that a reader may skip: ``TITLE`` (UTF-8), ``SOURCE_BITS`` (one byte).
+        records: (tag, bytes) pairs that a reader may skip: ``TITLE`` (UTF-8), ``SOURCE_BITS`` (one byte), ``RUNNING``
+            (see :attr:`running_frames`).
     """
 
     fingerprint: bytes
@@ -124,6 +127,19 @@ class StreamHeader:
         return None if text is None else text.decode("utf-8", "replace")
 
     @property
+    def running_frames(self) -> int | None:
+        """No packet of exactly so many frames holds the last that ``total_samples`` need; None: nothing is promised.
+
+        All that such a packet decodes to is within them, so that who does not know them may play it at once.
+        """
+        value = dict(self.records).get(RUNNING)
+        try:
+            frames, end = read_varint(value or b"", 0)
+        except (Incomplete, Malformed):
+            return None
+        return frames if frames and end == len(value or b"") else None
+
+    @property
     def packet_seed(self) -> int:
         """Start value of every packet's CRC: packets of a stream with another configuration do not match."""
         return binascii.crc_hqx(self._configuration(), 0xFFFF)
@@ -135,6 +151,7 @@ class StreamHeader:
         for tag, value in self.records:
             body += pack_varint(tag) + pack_varint(len(value)) + value
         major, minor = COUPLED_VERSION if self.coupled else VERSION
+        minor += any(tag == RUNNING for tag, _ in self.records)
         data = MAGIC + bytes([major << 4 | minor]) + pack_varint(len(body)) + body
         data += binascii.crc32(data).to_bytes(4, "big")
         if len(data) > MAX_HEADER:
@@ -184,6 +201,14 @@ class StreamHeader:
             raise BitstreamError("the header ends within one of its fields", size - 4) from None
         except Malformed as error:
             raise BitstreamError(f"header: {error}", start) from None
+
+
+def running_fields(frames: int) -> dict[str, Any]:
+    """What the header of a stream says whose packets of ``frames`` frames (at most MAX_RUNNING_FRAMES) are never last.
+
+    The bound of packets is the least power of two above: a reader waits no longer for one that is damaged.
+    """
+    return {"packet_frames": 1 << frames.bit_length(), "records": ((RUNNING, pack_varint(frames)),)}
 
 
 def header_size(data: bytes | bytearray) -> int | None:

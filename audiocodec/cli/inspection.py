@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
 def info(
     thing: Annotated[str, typer.Argument(metavar="FILE|MODEL", help="A .vpc file, or a model's name or folder.")],
     latency: Annotated[
-        bool, typer.Option("--latency", help="Measure a model's on this machine: framing, overlap, computing.")
+        bool, typer.Option("--latency", help="Measure a model's on this machine: framing, overlap, computing, pipes.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -51,6 +51,8 @@ def info(
 
     The latency of a model is what its algorithm must wait for. With --latency a live stream is coded frame by frame,
     and medians and 95th percentiles (p50, p95) are printed of encoding, of decoding, and of both with the waiting.
+    Then 5 s of noise go through `audiocodec encode - - | audiocodec decode - -` in real time, raw samples in pieces of
+    10 ms: through pipe is from when a piece was written until its samples came out, packets of 2 frames included.
     """
     from audiocodec.describe import describe_thing
 

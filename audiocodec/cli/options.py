@@ -56,6 +56,16 @@ Bitrate = Annotated[
 Levels = Annotated[
     int | None, typer.Option("--levels", "-l", metavar="N", help="The rate by its level count instead of --bitrate.")
 ]
+PacketFrames = Annotated[
+    int | None,
+    typer.Option(
+        "--packet-frames",
+        min=1,
+        max=1000,
+        metavar="N",
+        help="Frames of 20 ms in a packet; default: 400 in files (of which blocks of 64 count), 2 from pipe to pipe.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no report; errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

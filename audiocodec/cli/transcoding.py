@@ -19,6 +19,7 @@ from audiocodec.cli.options import (
     Mode,
     Model,
     OutDir,
+    PacketFrames,
     Quiet,
     RawChoice,
     Runtime,
@@ -93,6 +94,7 @@ def encode(
     channels: Annotated[
         int | None, typer.Option("--channels", min=1, metavar="1|2", help="Of samples without a header; default: 1.")
     ] = None,
+    packet_frames: PacketFrames = None,
     force: Force = False,
     runtime: Runtime = RuntimeChoice.auto,
     device: Device = "cpu",
@@ -109,6 +111,10 @@ def encode(
     middle and the end are listened to, of a pipe the first 5 s; from pipe to pipe nothing waits for that, and it
     counts as speech.
 
+    From pipe to pipe a packet goes out when its frames are complete, and costs 9 bytes beside what they take. At the
+    default rate of speech, of 3 kbps in files, streams have 7.0 kbps with 1 frame a packet, 5.0 with 2, 4.3 with 3 and
+    3.4 with 10 (--packet-frames), and a sample waits for the rest of its packet, and 10 ms more.
+
     WAV and raw samples from a pipe are encoded as they come, until it ends or a signal does (Ctrl-C, SIGTERM, SIGHUP):
     the .vpc is then finished and valid, and the exit code that of the signal; a second signal aborts. Of a file, an
     interrupted .vpc is removed.
@@ -120,7 +126,7 @@ def encode(
     check_jobs(files, force, out_dir)
     placing = Placing.of(runtime.value, device, batch, len(files))
     samples = _samples(raw, rate, channels)
-    work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, placing, quiet, samples)
+    work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, placing, quiet, samples, packet_frames)
 
     def tell(report: EncodeReport, target: str) -> int:
         warn(report.problems)

@@ -32,6 +32,7 @@ class Encoding:
     quiet: bool
     raw: tuple[str, int, int] | None = None
     """Format, rate and channels of samples without a header."""
+    packet_frames: int | None = None
 
     def __call__(self, load: Loader | None = None) -> Callable[[Job, Update], EncodeReport]:
         """Load what is named, and give what encodes a file."""
@@ -53,6 +54,7 @@ class Encoding:
                     target,
                     rate,
                     mode=self.mode,
+                    packet_frames=self.packet_frames,
                     stereo=self.stereo,
                     force=self.force,
                     progress=update,

@@ -41,8 +41,8 @@ class Loop:
         if not MIN_RATE <= sample_rate <= MAX_RATE:
             raise UsageError(f"a microphone at {sample_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
         self._codec = codec
-        self._to_codec = Resampler(sample_rate, codec.sample_rate, 1)
-        self._from_codec = Resampler(codec.sample_rate, sample_rate, 1)
+        self._to_codec = Resampler(sample_rate, codec.sample_rate, 1, live=True)
+        self._from_codec = Resampler(codec.sample_rate, sample_rate, 1, live=True)
         self._luck = np.random.default_rng()
         self._levels: int | None = None
         self.set_levels(levels)

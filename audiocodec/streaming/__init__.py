@@ -8,6 +8,13 @@ are what files use. For many streams at once there are `audiocodec.streaming.gro
 
 from audiocodec.streaming.decoder import StreamDecoder
 from audiocodec.streaming.encoder import StreamEncoder
-from audiocodec.streaming.limits import FILE_BLOCK_FRAMES, FILE_PACKET_FRAMES, MAX_BLOCK_FRAMES
+from audiocodec.streaming.limits import FILE_BLOCK_FRAMES, FILE_PACKET_FRAMES, LIVE_PACKET_FRAMES, MAX_BLOCK_FRAMES
 
-__all__ = ["FILE_BLOCK_FRAMES", "FILE_PACKET_FRAMES", "MAX_BLOCK_FRAMES", "StreamDecoder", "StreamEncoder"]
+__all__ = [
+    "FILE_BLOCK_FRAMES",
+    "FILE_PACKET_FRAMES",
+    "LIVE_PACKET_FRAMES",
+    "MAX_BLOCK_FRAMES",
+    "StreamDecoder",
+    "StreamEncoder",
+]

@@ -29,8 +29,9 @@ class StreamDecoder:
 
     Args:
         find_codec: the codec, or a function of the stream's header that finds it (see ``models.finder``).
-        live: give out every sample at once. Otherwise the last frame is held back until more is known, so that a
-            stream of unknown length ends at the exact sample.
+        live: give out every sample at once. Otherwise what may lie behind the end is held back until more is known, so
+            that a stream of unknown length ends at the exact sample: the last frame, or where the header promises
+            running packets (``StreamEncoder``) nothing of those.
     """
 
     def __init__(self, find_codec: Codec | Callable[[StreamHeader], Codec], live: bool = False) -> None:
@@ -44,6 +45,7 @@ class StreamDecoder:
         self._codec: Codec | None = None
         self._pending: list[NDArray[Any]] = []
         self._held: Samples | None = None
+        self._hold = 0  # samples to hold back of what is given out
         self._given = 0
         self._limit: int | None = None
         self._missing = 0  # frames that are lost, and played once it is known what follows them
@@ -137,6 +139,7 @@ class StreamDecoder:
             self._limit = -(-total * self.header.sample_rate // self.header.source_rate)
 
     def _play(self, event: Event) -> Work[Samples]:
+        self._hold = self._doubtful(event)
         match event:
             case Header():
                 pass  # taken in by _entropy_for, before the first packet is read
@@ -159,6 +162,21 @@ class StreamDecoder:
                 yield from self._drain()
                 yield from self._conceal()
                 yield self._give(np.zeros((self.header.channels, 0), np.float32), last=True)
+
+    def _doubtful(self, event: Event) -> int:
+        """Samples at the end of what an event gives that may lie behind the stream's, as long as nothing follows."""
+        assert self.header is not None
+        if self._live or self._limit is not None:
+            return 0
+        running = self.header.running_frames
+        if running is None:
+            return self.header.hop_samples
+        match event:
+            case Frames(_, indices) if len(indices) == running:
+                return 0
+            case Silence(_, frames) if frames == running:
+                return 0
+        return (1 + self.header.block_frames) * self.header.hop_samples
 
     def _decode_whole_blocks(self) -> Work[Samples]:
         assert self.header
@@ -221,14 +239,14 @@ class StreamDecoder:
         yield from map(self._give, _zeros(self.header.channels, self.header.hop_samples, frames - done))
 
     def _give(self, sound: Samples, last: bool = False) -> Samples:
-        """Trim the delay and the end, and hold the last frame back."""
+        """Trim the delay and the end, and hold back what is doubtful."""
         assert self.header
         wave = sound if self._held is None else np.concatenate([self._held, sound], axis=1)
         skip = min(self._skip, wave.shape[1])
         wave, self._skip = wave[:, skip:], self._skip - skip
         if self._limit is not None:
             wave = wave[:, : max(0, self._limit - self._given)]
-        keep = 0 if last or self._live or self._limit is not None else min(wave.shape[1], self.header.hop_samples)
+        keep = 0 if last else min(wave.shape[1], self._hold)
         self._held = wave[:, wave.shape[1] - keep :]
         wave = wave[:, : wave.shape[1] - keep]
         self._given += wave.shape[1]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from audiocodec.audio import MAX_RATE, MIN_RATE
 from audiocodec.audio.samples import float_samples
 from audiocodec.bitstream import PacketEncoder, StreamHeader
+from audiocodec.bitstream.header import MAX_RUNNING_FRAMES, running_fields
 from audiocodec.bitstream.index import StreamEnd, end_packet
 from audiocodec.errors import UsageError
 from audiocodec.runtime.steps import Step, Work, alone
@@ -58,6 +59,8 @@ class StreamEncoder:
         packet_frames: most frames a packet holds, a multiple of ``block_frames``; default: one block.
         source_rate: sample rate of the original, for the header.
         total_samples: length of the original per channel at ``source_rate``, where known beforehand.
+        running: promise in the header that no packet of exactly ``packet_frames`` frames is the last, and keep it: a
+            decoder then plays each at once, and the stream still ends at the exact sample. Needs blocks of one frame.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class StreamEncoder:
         packet_frames: int | None = None,
         source_rate: int | None = None,
         total_samples: int | None = None,
+        running: bool = False,
     ) -> None:
         packet_frames = packet_frames or block_frames
         if block_frames < 1 or block_frames * channels > MAX_BLOCK_FRAMES:
@@ -79,6 +83,8 @@ class StreamEncoder:
             raise UsageError(f"a source of {source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
         if packet_frames % block_frames:
             raise UsageError(f"packets of {packet_frames} frames cannot hold blocks of {block_frames}")
+        if running and (block_frames > 1 or packet_frames > MAX_RUNNING_FRAMES):
+            raise UsageError(f"running packets have blocks of 1 frame and at most {MAX_RUNNING_FRAMES} frames")
         if isinstance(rate, MidSide) and channels != 2:
             raise UsageError(f"a stream of {channels} channels has no mid and side; give one rate setting")
         self.codec, self.rate, self.channels = codec, rate, channels
@@ -92,7 +98,9 @@ class StreamEncoder:
             total_samples=total_samples,
             source_rate=source_rate or codec.sample_rate,
             side_levels=rate.side_levels if isinstance(rate, MidSide) else None,
+            **(running_fields(packet_frames) if running else {}),
         )
+        self._running = running
         self._packets = PacketEncoder(self.header, codec.entropy if mode == "range" else None)
         self._packet_frames = packet_frames
         self._block = block_frames * codec.hop_samples
@@ -103,7 +111,7 @@ class StreamEncoder:
         self._silent_frames = 0
         self._next_frame = 0
         self._samples = 0
-        self._flushed = False
+        self._ending = self._flushed = False
 
     @property
     def samples(self) -> int:
@@ -141,6 +149,7 @@ class StreamEncoder:
     def final_work(self) -> Work[bytes]:
         """``flush`` as work."""
         frames_left = self.codec.frames_for(self._samples) - self._frames_done
+        self._ending = self._running
         while frames_left > 0:
             chunk = self._pending[:, : self._block]
             self._pending = self._pending[:, self._block :]
@@ -149,6 +158,8 @@ class StreamEncoder:
             yield from self._code(chunk, keep)
             frames_left -= keep
         self._flushed = True
+        if self._running:
+            yield from self._emit_apart()
         yield from self._emit_coded()
         yield from self._emit_silence()
 
@@ -179,7 +190,7 @@ class StreamEncoder:
             # Silence is the state a stream begins in: both sides return to it, and nothing need be sent.
             self._state = self.codec.runtime.encoder_state(len(self._rates))
             self._silent_frames += keep
-            if self.header.block_frames == 1 and self._silent_frames >= self._packet_frames:
+            if self.header.block_frames == 1 and self._silent_frames >= self._packet_frames and not self._ending:
                 yield from self._emit_silence()
             return
         yield from self._emit_silence()
@@ -188,22 +199,35 @@ class StreamEncoder:
         if absent := self.channels - len(self._rates):
             frames = np.pad(frames, ((0, 0), (0, absent), (0, 0)))
         self._coded.append(frames)
-        if sum(map(len, self._coded)) >= self._packet_frames:
+        if sum(map(len, self._coded)) >= self._packet_frames and not self._ending:
             yield from self._emit_coded()
 
-    def _emit_coded(self) -> list[bytes]:
+    def _emit_apart(self) -> list[bytes]:
+        """See to it that the last packet has another number of frames than those that run."""
+        if self._silent_frames + sum(map(len, self._coded)) != self._packet_frames:
+            return []
+        if self._packet_frames == 1:  # one more, behind the end: what is in it is not heard
+            self._silent_frames, self._coded = 2 * self._silent_frames, 2 * self._coded
+            return []
+        most = self._packet_frames - 1
+        return self._emit_coded(most) + self._emit_silence(most)
+
+    def _emit_coded(self, most: int | None = None) -> list[bytes]:
+        """The packet of the first ``most`` frames that wait; of all of them by default."""
         if not self._coded:
             return []
         frames = np.concatenate(self._coded)
-        packet = self._packets.frames(self._next_frame, frames)
-        self._next_frame += len(frames)
-        self._coded = []
+        packet = self._packets.frames(self._next_frame, frames[:most])
+        left = frames[len(frames) if most is None else most :]
+        self._next_frame += len(frames) - len(left)
+        self._coded = [left] if len(left) else []
         return [packet]
 
-    def _emit_silence(self) -> list[bytes]:
+    def _emit_silence(self, most: int | None = None) -> list[bytes]:
         if not self._silent_frames:
             return []
-        packet = self._packets.silence(self._next_frame, self._silent_frames)
-        self._next_frame += self._silent_frames
-        self._silent_frames = 0
+        frames = min(self._silent_frames, most or self._silent_frames)
+        packet = self._packets.silence(self._next_frame, frames)
+        self._next_frame += frames
+        self._silent_frames -= frames
         return [packet]
