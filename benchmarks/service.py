@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import sys
+import random
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,9 +18,6 @@ from typing import TYPE_CHECKING, BinaryIO
 import common
 import numpy as np
 import numpy.typing as npt
-
-sys.path.insert(0, str(common.REPOSITORY / "tests"))
-from badnetwork import Badness, Impairment
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
@@ -78,6 +75,21 @@ def over_ms(counts: npt.NDArray[np.int64], ms: float) -> float:
     return float(counts[round(ms / _STEP_MS) :].sum() / max(counts.sum(), 1))
 
 
+class Link:
+    """Loses packets, ``burst`` of them in a row in the mean; in a microsecond, since it is not what is measured."""
+
+    def __init__(self, loss: float, burst: float, seed: int) -> None:
+        self._luck = random.Random(seed)
+        self._begins = loss / max(1e-9, (1 - loss) * burst)
+        self._goes_on = 1 - 1 / burst
+        self._losing = False
+
+    def arrives(self) -> bool:
+        """Whether the next one does."""
+        self._losing = self._luck.random() < (self._goes_on if self._losing else self._begins)
+        return not self._losing
+
+
 @dataclass
 class Told:
     """What a process measured; sent to another by pickle."""
@@ -115,7 +127,7 @@ class Proof:
 class Stream:
     """One live stream, from its first frame to the moment it is cut off."""
 
-    def __init__(self, service: Service, start: int, link: Impairment, proof: Proof | None) -> None:
+    def __init__(self, service: Service, start: int, link: Link, proof: Proof | None) -> None:
         from audiocodec import AsyncStreamDecoder, AsyncStreamEncoder, StreamDecoder, StreamEncoder
 
         codec = service.codec
@@ -138,26 +150,26 @@ class Stream:
         self._check()
 
     async def _speak(self) -> None:
-        told, codec = self._service.told, self._service.codec
+        told, rate = self._service.told, self._service.codec.frame_rate
         begin, done = time.monotonic(), 0
         while True:
-            await asyncio.sleep(max(0.0, begin + (done + 1) / codec.frame_rate - time.monotonic()))
+            await asyncio.sleep(max(0.0, begin + (done + 1) / rate - time.monotonic()))
             # All that is there by now, as what is read from a connection would be: one frame, unless it is late
-            due = max(done + 1, int((time.monotonic() - begin) * codec.frame_rate))
+            due = max(done + 1, int((time.monotonic() - begin) * rate))
             numbers = range(done, due)
             packets = await self._encoder.push(self._service.frames(self._start + done, due - done))
             now = time.monotonic()
             for number, packet in zip(numbers, packets, strict=True):
-                told.encode.add(now - begin - (number + 1) / codec.frame_rate)
+                told.encode.add(now - begin - (number + 1) / rate)
                 self._send(number, packet, now)
-            if now - begin - (done + 1) / codec.frame_rate > GIVEN_UP_S:
+            if now - begin - (done + 1) / rate > GIVEN_UP_S:
                 raise RuntimeError(f"a stream was {GIVEN_UP_S:g} s late: these are too many for the machine")
             done = due
 
     def _send(self, number: int, packet: bytes, now: float) -> None:
         told, proof = self._service.told, self._proof
         told.packets += 1
-        arrives = bool(self._link.delays())
+        arrives = self._link.arrives()
         told.lost_packets += not arrives
         if proof is not None and number < self._service.proof_frames:
             proof.sent.append(packet)
@@ -209,6 +221,8 @@ class Service:
 
     def frames(self, first: int, count: int = 1) -> npt.NDArray[np.float32]:
         """``[1, count * hop]`` of the speech."""
+        if count == 1:
+            return self._frames[first % len(self._frames)]
         return np.concatenate([self._frames[number % len(self._frames)] for number in range(first, first + count)], 1)
 
     def keep(self, samples: npt.NDArray[np.float32]) -> tuple[int, int]:
@@ -229,7 +243,7 @@ class Service:
             seed = int(rng.integers(1 << 31))
             start = int(rng.integers(len(self._frames)))
             seconds = min(left, 0.2 + float(rng.exponential(self.load.life_s)))
-            link = Impairment(Badness(self.load.loss, burst=self.load.burst), seed)
+            link = Link(self.load.loss, self.load.burst, seed)
             try:
                 await Stream(self, start, link, self._proof_of(life, start)).live(seconds)
             except Exception as error:
