@@ -74,9 +74,9 @@ def encode_file(
     start = time.perf_counter()
     opened = source if isinstance(source, AudioReader) else AudioReader(source)
     with opened as reader, OutputFile(target, force) as out:
-        left = left_behind(target)
+        left: list[Path] = []
         if reader.live:  # it cannot be had again
-            out.prompt, out.rescue = True, finish
+            out.prompt, out.rescue, left = True, finish, left_behind(target)
         live = reader.live and out.live
         encoder = _encoder(codec, coupling_of(codec, rate, stereo, reader, live), mode, packet_frames, reader, live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has

@@ -17,7 +17,7 @@ from audiocodec.facts import DECODER, DEQUANTISER, ENCODER, QUANTISER, ExportedF
 from audiocodec.modelfiles import ModelFiles
 from audiocodec.runtime import rows
 from audiocodec.runtime.base import Indices, Samples
-from audiocodec.runtime.rows import Rows, State, whole
+from audiocodec.runtime.rows import Arrays, Rows, State, arrays
 
 if TYPE_CHECKING:
     from audiocodec.rates import RateSetting
@@ -49,7 +49,7 @@ class OnnxRuntime:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         return self._encoder.initial_state(batch)
 
-    def encode(self, wave: Samples, rates: Sequence[RateSetting], state: State | Rows) -> tuple[Indices, State]:
+    def encode(self, wave: Samples, rates: Sequence[RateSetting], state: State) -> tuple[Indices, State]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         latents, state = self._encoder.step("audio", np.ascontiguousarray(wave, np.float32), _detail(rates), state)
         return self._by_rate(QUANTISER, self._quantiser, "latents", latents, rates), state
@@ -61,17 +61,17 @@ class OnnxRuntime:
             state["state.noise.0"][1::2] = self.facts.noise_frames // 2
         return state
 
-    def decode(self, indices: Indices, rates: Sequence[RateSetting], state: State | Rows) -> tuple[Samples, State]:
+    def decode(self, indices: Indices, rates: Sequence[RateSetting], state: State) -> tuple[Samples, State]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
-        values = np.ascontiguousarray(indices, np.int64)
-        latents = self._by_rate(DEQUANTISER, self._dequantiser, "indices", values, rates)
+        whole = np.ascontiguousarray(indices, np.int64)
+        latents = self._by_rate(DEQUANTISER, self._dequantiser, "indices", whole, rates)
         return self._decoder.step("latents", latents, _detail(rates), state)
 
-    def tail(self, state: State | Rows) -> Samples:
+    def tail(self, state: State) -> Samples:
         """See :class:`audiocodec.runtime.base.Runtime`."""
-        return whole(state)["state.overlap.0"]
+        return arrays(state)["state.overlap.0"]
 
-    def join(self, states: Sequence[State | Rows]) -> State:
+    def join(self, states: Sequence[State]) -> Arrays:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         return rows.join(states)
 
@@ -151,7 +151,7 @@ class _Step:
         if sum(sizes) > _MOST_STATE:
             raise ModelError(f"{path} asks for a state of {sum(sizes)} values, more than any model has")
 
-    def initial_state(self, batch: int) -> State:
+    def initial_state(self, batch: int) -> Arrays:
         return {
             value.name: np.full(
                 [batch if isinstance(size, str) else size for size in value.shape],
@@ -161,8 +161,8 @@ class _Step:
             for value in self._held
         }
 
-    def step(self, name: str, values: NDArray[Any], detail: Samples, state: State | Rows) -> tuple[NDArray[Any], State]:
-        result, *after = _run(self._path, self._session, {name: values, "detail": detail, **whole(state)})
+    def step(self, name: str, values: NDArray[Any], detail: Samples, state: State) -> tuple[NDArray[Any], Arrays]:
+        result, *after = _run(self._path, self._session, {name: values, "detail": detail, **arrays(state)})
         return result, dict(zip(self._names, after, strict=True))
 
 

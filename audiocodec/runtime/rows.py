@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-State = dict[str, NDArray[Any]]
+Arrays = dict[str, NDArray[Any]]
 
 _FEWEST = 4
 """Where less than one in so many rows is in use, these are copied and the batch is let go."""
@@ -27,9 +27,9 @@ class Rows:
 
     def __init__(self, batch: _Batch, span: slice) -> None:
         self._batch = batch
-        self._held: tuple[State, slice | None] = (batch.state, span)  # one attribute, so that any thread sees a pair
+        self._held: tuple[Arrays, slice | None] = (batch.state, span)  # one attribute, so that any thread sees a pair
 
-    def values(self) -> State:
+    def values(self) -> Arrays:
         """The rows of every array."""
         state, span = self._held
         return state if span is None else {name: rows[span] for name, rows in state.items()}
@@ -47,8 +47,8 @@ class Rows:
 class _Batch:
     """The arrays after a batch, and who still uses them."""
 
-    def __init__(self, state: State, spans: Sequence[slice]) -> None:
-        self.state: State = state
+    def __init__(self, state: Arrays, spans: Sequence[slice]) -> None:
+        self.state: Arrays = state
         self.parts = [Rows(self, span) for span in spans]
         self._users = [weakref.ref(rows) for rows in self.parts]
         self._used = len(spans)
@@ -64,20 +64,23 @@ class _Batch:
             self.state = {}
 
 
+State = Arrays | Rows
+
+
 def part(state: State, sizes: Sequence[int]) -> list[Rows]:
     """The state of a batch as those of so many rows each."""
     ends = accumulate(sizes)
-    batch = _Batch(state, [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)])
+    batch = _Batch(arrays(state), [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)])
     parts, batch.parts = batch.parts, []
     return parts
 
 
-def join(states: Sequence[State | Rows]) -> State:
+def join(states: Sequence[State]) -> Arrays:
     """States of several streams as that of one batch."""
-    each = [whole(state) for state in states]
+    each = [arrays(state) for state in states]
     return {name: np.concatenate([state[name] for state in each]) for name in each[0]}
 
 
-def whole(state: State | Rows) -> State:
+def arrays(state: State) -> Arrays:
     """A state's arrays, wherever they lie."""
     return state.values() if isinstance(state, Rows) else state
