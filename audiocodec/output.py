@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from audiocodec.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
 
 STDIO = "-"
 
@@ -50,11 +57,36 @@ def is_live(target: str | Path) -> bool:
     return Path(target).exists() and not stat.S_ISREG(Path(target).stat().st_mode)
 
 
+def left_behind(target: str | Path) -> list[Path]:
+    """Temporary files of outputs of this name whose process was killed."""
+    if str(target) == STDIO:
+        return []
+    real = Path(target).resolve()
+    name = real.name[:200]
+    found = sorted(real.parent.glob(f".{glob.escape(name)}.{'[0-9a-f]' * 8}.part"))
+    return [path for path in found if not _in_use(path)]
+
+
+def _in_use(path: Path) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        with open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    return False
+
+
 class OutputFile:
     """A binary file to write to, kept only if the ``with`` block ends without an exception.
 
     A target that is no regular file (``-``, a pipe, a device) is written directly: renaming over it would destroy it.
     Every failure of the operating system becomes an :class:`OutputError`, except a closed pipe, which stays one.
+
+    A recording that cannot be made again asks for more: ``prompt`` hands every write to the operating system at once,
+    so that a killed process leaves all of it in the temporary file; ``rescue`` makes a whole file of that one where the
+    disk is full, and says whether there was anything to keep.
     """
 
     def __init__(self, target: str | Path, force: bool = False) -> None:
@@ -62,6 +94,8 @@ class OutputFile:
         self.name = describe(target, output=True)
         self.bytes_written = 0
         self.live = False  # whether someone may be reading as it is written: a pipe, a terminal, a device
+        self.prompt = False
+        self.rescue: Callable[[Path], bool] | None = None
         self._force = force
         self._temporary: Path | None = None
         self._file: BinaryIO | None = None
@@ -89,23 +123,42 @@ class OutputFile:
         real = path.resolve()
         self._temporary = real.with_name(f".{real.name[:200]}.{secrets.token_hex(4)}.part")
         # Mode 666 less the umask, as open() gives; tempfile would give 600 and leave it so after the rename.
-        return os.fdopen(
+        file = os.fdopen(
             os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb"
         )
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # some file systems have no locks
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # by which others see that its process lives
+        return file
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
             self._close()
-            if kind is None and self._temporary is not None:
-                os.replace(self._temporary, Path(self.target).resolve())
-                self._temporary = None
+            if kind is None:
+                self._keep()
         except OSError as failure:
             if kind is None:
-                raise self._failed(failure) from None
+                raise self._rescued(self._failed(failure)) from None
         finally:
+            if isinstance(error, OutputError):
+                self._rescued(error)
             self._discard()
+
+    def _keep(self) -> None:
+        if self._temporary is not None:
+            os.replace(self._temporary, Path(self.target).resolve())
+            self._temporary = None
+
+    def _rescued(self, error: OSError | OutputError) -> OSError | OutputError:
+        """Keep what can be kept, the file being closed, and say so."""
+        if self.rescue is not None and self._temporary is not None:
+            with contextlib.suppress(OSError):
+                if self.rescue(self._temporary):
+                    self._keep()
+                    error.args = (f"{error}; what came until then is kept in it",)
+        return error
 
     def _discard(self) -> None:
         if self._temporary is not None:
@@ -134,7 +187,7 @@ class OutputFile:
                 done = self._file.write(view) or 0
                 self.bytes_written += done
                 view = view[done:]
-            if self.live:
+            if self.live or self.prompt:
                 self._file.flush()
         except OSError as error:
             raise self._failed(error) from None

@@ -23,8 +23,9 @@ from audiocodec.bitstream import Event, FileWriter, StreamHeader
 from audiocodec.ending import Ending
 from audiocodec.errors import BitstreamError
 from audiocodec.incoming import CountedBytes, named, open_bytes
-from audiocodec.output import OutputFile, check_output, describe, is_live
+from audiocodec.output import OutputFile, check_output, describe, is_live, left_behind
 from audiocodec.reports import DecodeReport, EncodeReport
+from audiocodec.salvage import finish
 from audiocodec.stereo import MidSide, Stereo, coupling_of
 from audiocodec.streaming import (
     FILE_BLOCK_FRAMES,
@@ -78,6 +79,9 @@ def encode_file(
     start = time.perf_counter()
     opened = source if isinstance(source, AudioReader) else AudioReader(source)
     with opened as reader, OutputFile(target, force) as out:
+        left: list[Path] = []
+        if reader.live:  # it cannot be had again
+            out.prompt, out.rescue, left = True, finish, left_behind(target)
         live = reader.live and out.live
         encoder = _encoder(codec, coupling_of(codec, rate, stereo, reader, live), mode, packet_frames, reader, live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
@@ -100,8 +104,15 @@ def encode_file(
         bytes_in=reader.bytes_read or 0,
         bytes_out=out.bytes_written,
         elapsed_s=time.perf_counter() - start,
-        problems=(reader.shortfall,) if reader.shortfall else (),
+        problems=(*_told_of(left), *((reader.shortfall,) if reader.shortfall else ())),
     )
+
+
+def _told_of(left: list[Path]) -> list[str]:
+    return [
+        f"{path} is what an encoder that was killed had written; decode it if you miss it, or remove it"
+        for path in left
+    ]
 
 
 def _resampled(reader: AudioReader, rate: int, live: bool) -> Iterator[tuple[Samples, int]]:

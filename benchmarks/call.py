@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 import soxr
+from common import growth_mb, resident_mb
 
 sys.path.insert(0, str(common.REPOSITORY / "tests"))
 from badnetwork import Badness, Proxy
@@ -74,15 +75,6 @@ def delays(
     return found
 
 
-def resident_mb(process: subprocess.Popen[str]) -> float | None:
-    """Memory of a process, where the system tells."""
-    try:
-        pages = int(Path(f"/proc/{process.pid}/statm").read_text(encoding="ascii").split()[1])
-    except (OSError, IndexError, ValueError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def drift_ms(found: list[tuple[float, float]]) -> float | None:
     """By how much the delay of the last third differs from that of the first, in lower quartiles.
 
@@ -91,12 +83,6 @@ def drift_ms(found: list[tuple[float, float]]) -> float | None:
     settled = [delay for when, delay in found if when >= _SETTLED_S]
     third = len(settled) // 3
     return float(np.percentile(settled[-third:], 25) - np.percentile(settled[:third], 25)) if third >= 1 else None
-
-
-def growth_mb(sizes: list[float]) -> float | None:
-    """By how much the last quarter is larger than the second, in medians."""
-    quarter = len(sizes) // 4
-    return float(np.median(sizes[-quarter:]) - np.median(sizes[quarter : 2 * quarter])) if quarter else None
 
 
 def start(folder: Path, name: str, options: argparse.Namespace, *words: str) -> subprocess.Popen[str]:
@@ -125,7 +111,7 @@ def hold_call(folder: Path, options: argparse.Namespace) -> tuple[list[dict[str,
         while sides[0].poll() is None:
             time.sleep(0.5)
             for side, row in zip(sides, sizes, strict=True):
-                size = resident_mb(side)
+                size = resident_mb(side.pid)
                 if size:
                     row.append(size)
         reports = []

@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,21 @@ def write_looped_speech(target: Path, source: Path, sample_rate: int, seconds: i
         while left > 0:
             file.write(minute[:left])
             left -= len(minute)
+
+
+def resident_mb(process: int | str) -> float | None:
+    """Memory of a process by its number, or of this one by ``self``, where the system tells."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def growth_mb(sizes: Sequence[float]) -> float | None:
+    """By how much the last quarter is larger than the second, in medians."""
+    quarter = len(sizes) // 4
+    return float(np.median(sizes[-quarter:]) - np.median(sizes[quarter : 2 * quarter])) if quarter else None
 
 
 def machine() -> dict[str, Any]:

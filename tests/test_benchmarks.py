@@ -113,6 +113,26 @@ def test_streams_that_keep_up_are_those_below_the_first_that_do_not(bench):
     assert streams.most(runs[2:3]) == 0
 
 
+def test_a_soak_tells_latencies_and_what_is_broken(bench):
+    service, soak = bench("service"), bench("soak")
+    told = service.Told(wall_s=10.0, cpu_s=4.0, sizes_mb=[100.0] * 8, alike=1.0, apart=1e-7)
+    for ms in range(100):
+        told.encode.add(ms / 1000)
+        told.decode.add(ms / 2000)
+    result = soak.summary([told])
+    assert result["encode"]["p50_ms"] == pytest.approx(49, abs=0.2)
+    assert result["encode"]["p99_ms"] == pytest.approx(98, abs=0.2)
+    assert result["encode"]["max_ms"] == pytest.approx(99)
+    assert result["encode"]["late"] == pytest.approx(0.79, abs=0.011)
+    assert result["decode"]["audio_seconds_a_second"] == pytest.approx(0.2)
+    assert soak.broken(result) == []
+    for change in ({"apart": 1e-4}, {"alike": 0.9}, {"growth_mb": [20.0]}, {"faults": ["x"]}):
+        assert len(soak.broken({**result, **change})) == 1
+    told.encode.add(5.0)
+    told.encode.add(60.0)  # beyond the histogram
+    assert len(soak.broken(soak.summary([told]))) == 1
+
+
 def measured(encodec: float = 12.0, lyra: float = 1.5, entropy: float = 0.04) -> tuple[dict, dict]:
     cpu = {"audiocodec": 0.5, "network": 0.4, "encodec": 0.5 * encodec, "lyra-v2": 0.5 * lyra}
     medians = {f"{who} {step}": {"cpu": took} for who, took in cpu.items() for step in ("encode", "decode")}

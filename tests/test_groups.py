@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,10 @@ from audiocodec import (
 from audiocodec.batches import batched, side_by_side
 from audiocodec.bitstream import Frames, StreamReader
 from audiocodec.errors import AudioError, BitstreamError, UsageError
+from audiocodec.runtime import rows
 from audiocodec.runtime.onnx_runtime import OnnxRuntime
 from audiocodec.stereo import MidSide
+from audiocodec.streaming import groups
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +98,19 @@ def test_states_join_and_part(codec: Codec) -> None:
         one, _ = runtime.encode(wave, [rate] * len(wave), state)
         other, _ = runtime.encode(wave, [rate] * len(wave), again)
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_stream_that_is_paused_keeps_its_rows_and_not_those_of_its_batch() -> None:
+    whole = {"a": np.arange(40.0).reshape(20, 2), "b": np.arange(20)}
+    parts = rows.part(whole, [1, 3] * 5)
+    batch = weakref.ref(whole["a"])
+    del whole
+    assert batch() is not None
+    kept = parts[1]
+    del parts
+    assert batch() is None
+    np.testing.assert_array_equal(kept.values()["a"], np.arange(2.0, 8.0).reshape(3, 2))
+    np.testing.assert_array_equal(rows.join([kept, kept])["b"], [1, 2, 3, 1, 2, 3])
 
 
 def test_encoders_together_are_as_each_alone(codec: Codec) -> None:
@@ -170,6 +186,19 @@ def test_files_in_threads_share_a_graph(folder: Path) -> None:
     for wave, data in zip(waves, coded, strict=True):
         assert isinstance(data, bytes)
         assert (tokens(data, alone) == tokens(alone.compress(wave), alone)).mean() > 0.999
+
+
+def test_a_group_that_waits_computes_more_at_once(tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first batch waits for nothing; what is pushed before the next may begin is in that one."""
+    wave, together = speech_like(0.2)[None], []
+    compute = groups._together
+    monkeypatch.setattr(groups, "_together", lambda works, most: together.append(len(works)) or compute(works, most))
+    streams = [StreamEncoder(tiny_codec, tiny_codec.rates[0]) for _ in range(9)]
+    with StreamGroup(every_ms=3000.0) as group:
+        first = group.push(streams[0], wave).result()  # the second batch begins three seconds later
+        others = [group.push(stream, wave) for stream in streams[1:]]
+        assert [other.result() for other in others] == [first] * 8
+    assert together[:2] == [1, 8]
 
 
 def test_a_group_keeps_the_order_of_each_stream(tiny_codec: Codec) -> None:

@@ -35,6 +35,7 @@ def _bits(radix: int, rows: int) -> int:
     return int(radix ** int(rows) - 1).bit_length()
 
 
+@lru_cache(maxsize=4096)
 def raw_bytes(rows: int, levels: tuple[int, ...]) -> int:
     """Length of a raw payload of that many rows (frames * channels)."""
     radix = _row_radix(levels)

@@ -24,6 +24,7 @@ from audiocodec.demo.coded import extent, is_coded, read_header, use_of, with_lo
 from audiocodec.demo.limits import Limits
 from audiocodec.demo.pool import check_wanted
 from audiocodec.demo.store import Coding, Recording
+from audiocodec.demo.undertaker import removed_after_death
 from audiocodec.errors import AudiocodecError, AudioError, ModelError
 from audiocodec.stereo import MidSide
 from audiocodec.transcode import decode_file, encode_file
@@ -213,7 +214,7 @@ def _maker(name: str, header: StreamHeader) -> models.InstalledModel:
 @contextmanager
 def _workplace(name: str) -> Iterator[Path]:
     """A folder for one job; errors then speak of the visitor's file instead of a place in it."""
-    with tempfile.TemporaryDirectory(prefix="audiocodec-demo-") as folder:
+    with tempfile.TemporaryDirectory(prefix="audiocodec-demo-") as folder, removed_after_death(folder):
         try:
             yield Path(folder)
         except AudiocodecError as error:

@@ -80,6 +80,11 @@ class Sender:
         self._coded: list[NDArray[np.int64]] = []  # [rows, 1, groups] of each frame of the packet being filled
         self._marker = True
 
+    def restart(self) -> None:
+        """Begin a talkspurt here, for somebody who heard nothing of what was before."""
+        self._spares.clear()
+        self._begin()
+
     @property
     def sequence(self) -> int:
         """Of the next packet."""

@@ -33,11 +33,16 @@ Datagrams = list[tuple[bytes, Address]]
 _HELLO_EVERY_S = 0.25
 _PING_EVERY_S = 1.0
 _SILENT_PEER_S = 10.0
+_GONE_S = 2.0  # twice what lies between two signs of life: then its host may call again
 _BYES = 3  # of one end: each may be lost
 
 
 def _other_model(theirs: str, ours: str) -> ModelError:
     return ModelError(f"the other side speaks by model {theirs}, this one by {ours}; pass --model, the same on both")
+
+
+def _host(address: Address) -> Any:
+    return address[0] if isinstance(address, tuple) else address
 
 
 class Stage(Enum):
@@ -194,7 +199,8 @@ class Session:
         if self.stage is Stage.TALKING:
             if source == self._peer and hello.ssrc == self._their_ssrc:
                 return [] if hello.heard == self.ssrc else [(self._hello().pack(), source)]
-            return [(Refuse(hello.ssrc, Refusal.BUSY, self._codec.fingerprint).pack(), source)]
+            if not self._comes_back(source, now):
+                return [(Refuse(hello.ssrc, Refusal.BUSY, self._codec.fingerprint).pack(), source)]
         if hello.header.fingerprint != self._codec.fingerprint:
             theirs, ours = hello.header.fingerprint.hex(), self._codec.fingerprint.hex()
             if self._calling:
@@ -208,6 +214,11 @@ class Session:
             return [(answer, source)] if self._calling else []
         return [(answer, source)] if len(answer) <= 3 * size else []
 
+    def _comes_back(self, source: Address, now: float) -> bool:
+        """Whether this may be the other side once more, its program having been killed and started again."""
+        silent = now - self._last_heard > _GONE_S
+        return silent and not self._calling and _host(source) == _host(self._peer)
+
     def _begin(self, hello: Hello, source: Address, now: float) -> None:
         codec = self._codec
         settings = self._settings.listening(codec)
@@ -215,11 +226,15 @@ class Session:
             self._receiver = Receiver(codec, hello.header, hello.spare_levels, settings)
         except ModelError:
             raise BitstreamError("a HELLO with levels that the model does not have") from None
+        if self.stage is Stage.TALKING:
+            self._sender.restart()  # the decoder there is a new one
+        else:
+            self._started = now
         self._peer, self._their_ssrc = source, hello.ssrc
         self.stage = Stage.TALKING
-        self._started = self._last_heard = now
+        self._last_heard = now
         self._answered = not self._calling
-        self.report.peer = str(source[0]) if isinstance(source, tuple) else str(source)
+        self.report.peer = str(_host(source))
         self.report.levels_received = codec.rate_of(hello.header).base_levels  # type: ignore[union-attr]
         self.report.redundancy_received = hello.redundancy
 

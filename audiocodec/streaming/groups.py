@@ -6,9 +6,10 @@ They share weights and never meet: each has its own state, and an error of one i
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol, TypeVar
 
@@ -127,13 +128,26 @@ def _batches(asked: dict[int, Step], most_rows: int) -> list[list[int]]:
     return [places for batches in groups.values() for places in batches]
 
 
+class Promise(Protocol):
+    """What a `concurrent.futures.Future` offers to whoever computes its result."""
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Whether anybody still waits for it."""
+
+    def set_result(self, result: Any) -> None:
+        """It is done."""
+
+    def set_exception(self, exception: Exception) -> None:
+        """It failed."""
+
+
 @dataclass(eq=False)
 class _Request:
     """What a stream is to do, and who waits for it."""
 
     stream: Stream[Any, Any]
     work: Work[Any]
-    future: Future[Any] = field(default_factory=Future)
+    promise: Promise
 
 
 class StreamGroup:
@@ -144,23 +158,41 @@ class StreamGroup:
 
     Args:
         most_rows: channels in a batch; with 1, every stream gives to the bit what it gives alone.
+        every_ms: a batch begins at least so long after the one before, so that more is computed together. Where batches
+            are small a frame costs up to three times as much; waiting costs latency instead.
     """
 
-    def __init__(self, most_rows: int = MOST_ROWS) -> None:
-        self._most_rows = most_rows
+    def __init__(self, most_rows: int = MOST_ROWS, every_ms: float = 0.0) -> None:
+        self._most_rows, self._every_s = most_rows, every_ms / 1000
         self._asked: SimpleQueue[_Request | None] = SimpleQueue()
         self._closed = False
+        self.answers: Any = None
+        """Where those who wait in coroutines find theirs (`audiocodec.streaming.asynchronous`)."""
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name="streams", daemon=True)
         self._thread.start()
 
     def push(self, stream: Stream[In, Out], data: In) -> Future[Out]:
         """The future result of ``stream.push(data)``, or what it raises; ``data`` must not change until then."""
-        return self._ask(_Request(stream, stream.work(data)))
+        future: Future[Out] = Future()
+        self.ask(stream, stream.work(data), future)
+        return future
 
     def flush(self, stream: Stream[Any, Out]) -> Future[Out]:
         """The future result of ``stream.flush()``."""
-        return self._ask(_Request(stream, stream.final_work()))
+        future: Future[Out] = Future()
+        self.ask(stream, stream.final_work(), future)
+        return future
+
+    def ask(self, stream: Stream[Any, Any], work: Work[Any], promise: Promise) -> None:
+        """What ``push`` and ``flush`` do, for those who wait in a way of their own; kept in the group's thread.
+
+        Raises UsageError where the group is closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise UsageError("the group of streams is closed")
+            self._asked.put(_Request(stream, work, promise))
 
     def close(self) -> None:
         """End the thread once everything that was asked is done."""
@@ -175,19 +207,15 @@ class StreamGroup:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: _Request) -> Future[Any]:
-        with self._lock:
-            if self._closed:
-                raise UsageError("the group of streams is closed")
-            self._asked.put(request)
-        return request.future
-
     def _serve(self) -> None:
         """All of the thread."""
         waiting: list[_Request] = []
-        ending = False
+        ending, begun_s = False, float("-inf")
         while waiting or not ending:
             arrived = [] if waiting or ending else [self._asked.get()]
+            if self._every_s and not ending:
+                time.sleep(max(0.0, begun_s + self._every_s - time.monotonic()))
+                begun_s = time.monotonic()
             try:
                 while True:
                     arrived.append(self._asked.get_nowait())
@@ -198,12 +226,12 @@ class StreamGroup:
             # The first of each stream, which does one thing after the other
             now = {request.stream: request for request in reversed(waiting)}
             waiting = [request for request in waiting if request is not now[request.stream]]
-            self._do([request for request in now.values() if request.future.set_running_or_notify_cancel()])
+            self._do([request for request in now.values() if request.promise.set_running_or_notify_cancel()])
 
     def _do(self, requests: Sequence[_Request]) -> None:
         outcomes = _together([request.work for request in requests], self._most_rows)
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, Exception):
-                request.future.set_exception(outcome)
+                request.promise.set_exception(outcome)
             else:
-                request.future.set_result(request.stream.joined(outcome))
+                request.promise.set_result(request.stream.joined(outcome))
