@@ -21,11 +21,11 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import common
 from lossfindings import Pair, Promise, fall, gathered, mean_of, of_default, of_pairs
-from lossmeasure import METRICS, NONE, Condition, Job, Task, conditions, fitting, run, sizes
+from lossmeasure import METRICS, NONE, Condition, Job, Task, conditions, copies_from, fitting, run, sizes
 from losspaths import File, Opus, Ours, Way
 from lossplot import drawn
 
@@ -35,10 +35,14 @@ from audiocodec.evaluate.peers.libopus import absent_libopus, capabilities
 from audiocodec.evaluate.recordings import list_audio
 from audiocodec.evaluate.workers import spread
 
+if TYPE_CHECKING:
+    from audiocodec.codec import Codec
+
 COPIES = (0, 1, 2, 3)  # at the default rate
-COPIES_AT = {6.0: 2, 9.0: 1, 12.0: 2, 24.0: 3}
-"""Copies beside Opus at so many kbps. Opus puts copies of its own in from 18 kbps on at 10 % loss, from 24 on at 1 %:
-24 is there to show them, and ours has nothing to spend so much on."""
+COPIES_AT = {6.0: 2, 9.0: 1, 12.0: 2}
+"""Copies beside Opus at so many kbps: of those tried, the ones that leave the most at 10 % loss and yet fall less."""
+ALONE = (24.0,)
+"""Kbps of Opus with nothing beside it: below about 18 it has no copies of its own, and ours cannot spend so much."""
 
 
 def planned(job: Job, files: list[Path], kbps: list[float], workers: int) -> list[tuple[float, Ours, Opus]]:
@@ -84,6 +88,7 @@ def options_of() -> argparse.Namespace:
     made.add_argument("--loss", type=float, nargs="+", default=[0.01, 0.03, 0.05, 0.1, 0.2], help="shares lost")
     made.add_argument("--burst", type=float, default=3.0, help="packets lost in a row, in the mean")
     made.add_argument("--opus", type=float, nargs="+", default=list(COPIES_AT), help="kbps of Opus to be beside")
+    made.add_argument("--alone", type=float, nargs="*", default=list(ALONE), help="kbps of Opus by itself")
     made.add_argument("--seeds", type=int, default=1, help="networks drawn for each recording")
     made.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="processes")
     made.add_argument("--most", type=int, help="take so many recordings, spread over all")
@@ -92,7 +97,7 @@ def options_of() -> argparse.Namespace:
     made.add_argument("--quick", action="store_true", help="little of everything: whether it runs")
     options = made.parse_args()
     if options.quick:
-        options.loss, options.opus, options.most = [0.05], [12.0], 1
+        options.loss, options.opus, options.alone, options.most = [0.05], [12.0], [], 1
     return options
 
 
@@ -113,34 +118,45 @@ def main() -> int:
     plan = planned(job, files, options.opus, options.workers)
     level = codec.choose_rate().base_levels
     default = [Ours(level, copies) for copies in COPIES[: 1 if options.quick else None]]
-    beside = [way for _, *both in plan for way in both]
-    ways: list[Way] = list(dict.fromkeys([File(level), *default, *beside]))
+    beside, alone = [way for _, *both in plan for way in both], [Opus(kbps) for kbps in options.alone]
+    ways: list[Way] = list(dict.fromkeys([File(level), *default, *beside, *alone]))
     identity = f"{__version__} {codec.fingerprint.hex()} {codec.runtime.name} {networks} {options.seeds}"
     outcomes = run(job, tasks_of(files, ways, networks), options.workers, options.work, identity)
     rows = gathered(outcomes, [way.name for way in ways], [path.name for path in files])
     pairs = [Pair(kbps, ours.name, opus.name) for kbps, ours, opus in plan]
     promises = [*of_default(rows, [way.name for way in default], ways[0].name), *of_pairs(rows, pairs)]
     tell(rows, promises)
-    result = {
+    measured = {
+        "default": [way.name for way in default],
+        "pairs": [vars(pair) for pair in pairs],
+        "alone": [way.name for way in alone],
+        "ways": {way.name: {"wait_ms": way.wait_ms} for way in ways},
+        "promises": [promise.told() for promise in promises],
+        "rows": rows,
+    }
+    write({**about(codec, files, options), "seconds": time.monotonic() - began, **measured}, options)
+    return int(not all(promise.kept for promise in promises))
+
+
+def about(codec: Codec, files: list[Path], options: argparse.Namespace) -> dict[str, Any]:
+    """What was measured, and by what."""
+    return {
         "model": codec.facts.name,
         "fingerprint": codec.fingerprint.hex(),
-        "libopus": capabilities(),
+        "libopus": {**capabilities(), "copies_from": copies_from(files[0], options.loss)},
         "seeds": options.seeds,
         "burst": options.burst,
         "files": [path.name for path in files],
-        "default": [way.name for way in default],
-        "pairs": [vars(pair) for pair in pairs],
-        "ways": {way.name: {"wait_ms": way.wait_ms} for way in ways},
-        "promises": [promise.told() for promise in promises],
-        "seconds": time.monotonic() - began,
         "machine": common.machine(),
-        "rows": rows,
     }
+
+
+def write(result: dict[str, Any], options: argparse.Namespace) -> None:
+    """The drawing and the figures, where they are wanted."""
     if options.plot:
         options.plot.write_text(drawn(result), encoding="utf-8")
     if options.json:
         options.json.write_text(compact(result), encoding="utf-8")
-    return int(not all(promise.kept for promise in promises))
 
 
 def compact(result: dict[str, Any]) -> str:

@@ -13,6 +13,8 @@ import numpy as np
 from losspaths import Opus, Ours, Recording, Way
 
 from audiocodec.evaluate.measure import Pair
+from audiocodec.evaluate.metrics import SPEECH_RATE
+from audiocodec.evaluate.peers.libopus import OpusSettings, encode_packets, has_copy
 from audiocodec.evaluate.traces import loss_trace
 from audiocodec.evaluate.workers import spread
 from audiocodec.live.payload import Contents, PayloadFormat
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 METRICS = ("pesq_wb", "stoi", "estoi", "plcmos")
 NONE = "none"  # the network that loses nothing
 _DECIMALS = 4
+_ASKED_S = 3  # of speech, to see from which rate Opus has copies
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,20 @@ def _payload_bytes(codec: Codec, speech: losspaths.Samples, rate: RateSetting, c
     return sum(
         len(payloads.pack(Contents(frames[at : at + 1], frames[max(0, at - copies) : at]))) for at in range(len(frames))
     )
+
+
+def copies_from(path: Path, losses: Sequence[float]) -> list[tuple[float, int]]:
+    """(share lost, kbps): the least rate at which Opus, told of that loss, puts copies into most of its packets."""
+    recording = losspaths.read(path)
+    speech = recording.at(SPEECH_RATE)[: _ASKED_S * SPEECH_RATE]
+    found = []
+    for loss in losses:
+        for kbps in range(6, 65):
+            packets, _ = encode_packets(speech, OpusSettings(1000 * kbps, round(100 * loss)))
+            if sum(map(has_copy, packets)) > len(packets) / 2:
+                found.append((loss, kbps))
+                break
+    return found
 
 
 def fitting(found: list[dict[str, Any]], kbps: float, copies: int) -> Ours | None:

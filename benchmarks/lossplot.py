@@ -42,7 +42,7 @@ def drawn(result: dict[str, Any]) -> str:
 
 
 def lines_of(result: dict[str, Any]) -> list[Line]:
-    """Ours at the default rate with the fewest and with the most copies in grey; each pair in a colour of its own."""
+    """Ours at the default rate without copies, and Opus by itself, in grey; each pair in a colour of its own."""
     rates = {row["way"]: row["kbps"] for row in result["rows"] if not row["loss"]}
 
     def line(way: str, colour: str, peer: bool = False) -> Line:
@@ -54,7 +54,7 @@ def lines_of(result: dict[str, Any]) -> list[Line]:
         if all(pair["ours"] != other.way for other in found):
             found.append(line(pair["ours"], colour))
         found.append(line(pair["opus"], colour, peer=True))
-    return found
+    return [*found, *(line(way, _COLOURS[0], peer=True) for way in result["alone"])]
 
 
 def _chart(rows: list[dict[str, Any]], lines: Sequence[Line], metric: str, kind: str) -> str:

@@ -128,7 +128,21 @@ def test_a_fall_is_from_the_same_packets_without_loss(bench):
 
 def test_a_run_from_end_to_end_and_on_from_where_it_stopped(bench, opus, spoken, tiny_model, tmp_path, monkeypatch):
     out = {name: tmp_path / name for name in ("loss.json", "loss.svg", "work.jsonl")}
-    words = ["--model", tiny_model, "--audio", spoken.path, "--loss", "0.05", "0.2", "--opus", "24", "--workers", "1"]
+    words = [
+        "--model",
+        tiny_model,
+        "--audio",
+        spoken.path,
+        "--loss",
+        "0.05",
+        "0.2",
+        "--opus",
+        "24",
+        "--alone",
+        "32",
+        "--workers",
+        "1",
+    ]
     words += ["--json", out["loss.json"], "--plot", out["loss.svg"], "--work", out["work.jsonl"]]
     monkeypatch.setattr(sys, "argv", ["loss.py", *map(str, words)])
     code = bench("loss").main()
