@@ -114,7 +114,8 @@ def _pair(recording: Recording, heard: losspaths.Heard) -> Pair:
 
 
 def sizes(job: Job, asked: tuple[Path, tuple[float, ...], tuple[int, ...]]) -> dict[str, Any]:
-    """The payload bytes of a recording: of Opus at each rate, of our frames at each setting, of copies.
+    """The payload bytes of a recording: of Opus at each rate (the fewest that any loss makes it take), of our frames at
+    each setting, of copies.
 
     Frames and copies are coded apart, so that any setting with any number of copies is a sum of two of these.
     """
@@ -123,9 +124,11 @@ def sizes(job: Job, asked: tuple[Path, tuple[float, ...], tuple[int, ...]]) -> d
     nothing = loss_trace(recording.packets, 0.0, 1.0, 0)
     speech, least = recording.at(codec.sample_rate), lowest_rate(codec)
     frames = {setting.base_levels: _payload_bytes(codec, speech, setting, 0) for setting in codec.rates}
-    alone = frames[least.base_levels]
+    alone, told = frames[least.base_levels], {condition.loss for condition in job.conditions}
     return {
-        "opus": {one: Opus(one).start(codec, recording)(nothing, 0.0).payload_bytes for one in kbps},
+        "opus": {
+            one: min(Opus(one).start(codec, recording)(nothing, loss).payload_bytes for loss in told) for one in kbps
+        },
         "frames": frames,
         "copies": {many: _payload_bytes(codec, speech, least, many) - alone for many in copies},
     }

@@ -99,7 +99,7 @@ class Ours:
     @property
     def name(self) -> str:
         """The setting and the copies."""
-        return f"ours, {self.levels} levels, {self.copies} copies"
+        return f"ours, {self.levels} levels, {self.copies} {'copy' if self.copies == 1 else 'copies'}"
 
     @property
     def wait_ms(self) -> float:
