@@ -33,15 +33,23 @@ class Chart:
 
 def svg(charts: Sequence[Chart]) -> str:
     """All charts, two in a row."""
+    return page([_chart(chart) for chart in charts], _STYLE)
+
+
+def page(charts: Sequence[str], style: str, foot: str = "", foot_height: int = 0) -> str:
+    """Charts that are drawn, each of WIDTH and HEIGHT, two in a row, and what stands below them all."""
     rows = -(-len(charts) // COLUMNS)
     drawn = [
-        f'<g transform="translate({index % COLUMNS * WIDTH} {index // COLUMNS * HEIGHT})">{_chart(chart)}</g>'
+        f'<g transform="translate({index % COLUMNS * WIDTH} {index // COLUMNS * HEIGHT})">{chart}</g>'
         for index, chart in enumerate(charts)
     ]
-    size = f'viewBox="0 0 {COLUMNS * WIDTH} {rows * HEIGHT}" width="{COLUMNS * WIDTH}" height="{rows * HEIGHT}"'
+    if foot:
+        drawn.append(f'<g transform="translate(0 {rows * HEIGHT})">{foot}</g>')
+    width, height = COLUMNS * WIDTH, rows * HEIGHT + foot_height
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     background = '<rect width="100%" height="100%" fill="#fff"/>'
     body = "\n".join(drawn)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{_STYLE}</style>{background}\n{body}\n</svg>\n'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>{background}\n{body}\n</svg>\n'
 
 
 def _chart(chart: Chart) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import tables_loss
 import tables_speed
 
 from audiocodec.evaluate.report.table import markdown
@@ -107,6 +108,13 @@ TABLES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "training": (tables_speed.training, ("docs/speed.md",)),
     "kernels": (tables_speed.kernels, ("docs/speed.md",)),
     "before-after": (tables_speed.before_after, ("docs/speed.md",)),
+    "loss-run": (tables_loss.run, ("docs/loss.md",)),
+    "loss-copies": (tables_loss.copies_of_opus, ("docs/loss.md",)),
+    "loss-promises": (tables_loss.promises, ("docs/loss.md",)),
+    "loss-pesq": (lambda: tables_loss.measure("pesq_wb"), ("docs/loss.md",)),
+    "loss-stoi": (lambda: tables_loss.measure("stoi"), ("docs/loss.md",)),
+    "loss-estoi": (lambda: tables_loss.measure("estoi"), ("docs/loss.md",)),
+    "loss-plcmos": (lambda: tables_loss.measure("plcmos"), ("docs/loss.md",)),
     "speech-16k-sources": (lambda: sources("speech-16k"), ("pretrained/speech-16k/CARD.md",)),
 }
 

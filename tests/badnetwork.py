@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from audiocodec.evaluate.traces import Losses
+
 
 @dataclass(frozen=True)
 class Badness:
@@ -36,15 +38,21 @@ class Impairment:
     def __init__(self, badness: Badness, seed: int = 0) -> None:
         self.badness = badness
         self._rng = np.random.default_rng(seed)
-        self._losing = False
         self.passed = self.dropped = self.doubled = 0
+
+    @property
+    def badness(self) -> Badness:
+        """How bad it is; another one begins anew."""
+        return self._badness
+
+    @badness.setter
+    def badness(self, badness: Badness) -> None:
+        self._badness, self._losses = badness, Losses(badness.loss, badness.burst)
 
     def delays(self) -> list[float]:
         """When copies of the next datagram arrive, in seconds from now; none if it is lost."""
         bad, draw = self.badness, self._rng.random(4)
-        stays = 1 - 1 / bad.burst if self._losing else bad.loss / max(1e-9, (1 - bad.loss) * bad.burst)
-        self._losing = bool(draw[0] < (stays if bad.burst > 1 else bad.loss))
-        if self._losing:
+        if self._losses.lost(draw[0]):
             self.dropped += 1
             return []
         self.passed += 1

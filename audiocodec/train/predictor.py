@@ -101,9 +101,7 @@ class PredictorTrainer:
         torch.manual_seed(seed)
         self.predictor = FramePredictor(net.config.dims, settings.context, settings.width)
         self._rng = np.random.default_rng(seed)
-        self._loss = ReconstructionLoss(
-            LossConfig(complex_compressed=0.08, loudness=0.12 if rate >= LOUDNESS_RATE else 0.0), rate
-        ).eval()
+        self._loss = ReconstructionLoss(_loss_config(rate), rate).eval()
 
     def train(self, tell: Callable[[str], None]) -> FramePredictor:
         """Both stages; the averaged weights of the second."""
@@ -197,6 +195,12 @@ class PredictorTrainer:
         skip = (self.predictor.context - 2) * self._hop  # alike until the first loss
         loss: Tensor = self._loss(heard[:, skip:], wanted[:, skip:])[0]
         return loss + self._settings.latent_weight * error
+
+
+def _loss_config(rate: int) -> LossConfig:
+    """That of ``recipes/free_speech.yaml``, its windows as long in time."""
+    windows = tuple(16 * round(window * rate / LOUDNESS_RATE / 16) for window in LossConfig().windows)
+    return LossConfig(windows=windows, complex_compressed=0.08, loudness=0.12 if rate >= LOUDNESS_RATE else 0.0)
 
 
 def save_predictor(folder: Path, predictor: FramePredictor) -> None:

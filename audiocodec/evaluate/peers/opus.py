@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from audiocodec.evaluate.metrics import SPEECH_RATE, resample
-from audiocodec.evaluate.peers.pyav import absent_pyav, decode, encode, has_encoder, packet_bytes, pyav, pyav_identity
+from audiocodec.evaluate.peers.libopus import libopus_version
+from audiocodec.evaluate.peers.pyav import absent_pyav, decode, encode, has_encoder, packet_bytes, pyav_identity
 from audiocodec.evaluate.recordings import channel_count, read_audio
 from audiocodec.evaluate.systems import Coded, Stopwatch
 
@@ -75,13 +75,3 @@ def absent_opus() -> str | None:
     if not has_encoder("libopus"):
         return "this build of PyAV has no libopus encoder; run: pip install --upgrade av"
     return None
-
-
-def libopus_version() -> str:
-    """What the libopus inside PyAV's wheel calls itself; ``unknown`` where PyAV was built against another one."""
-    libraries = Path(str(pyav().__file__)).resolve().parent.parent / "av.libs"
-    for library in sorted(libraries.glob("libopus*")):
-        version = ctypes.CDLL(str(library)).opus_get_version_string
-        version.restype = ctypes.c_char_p
-        return str(version().decode("ascii")).removeprefix("libopus ")
-    return "unknown"
