@@ -77,6 +77,8 @@ class Predictor:
             fitting = inputs == input_width(self.context_frames, dims) and 1 <= self.context_frames <= _MOST_CONTEXT
             if not fitting or any(weights[name].shape != shape for name, shape in _shapes(inputs, width, dims)):
                 raise ValueError("weights of other shapes")
+            if not all(np.isfinite(one).all() for one in weights.values()):  # they would stay in the decoder's state
+                raise ValueError("weights that are not finite")
         except (KeyError, ValueError) as error:
             raise ModelError(f"not a predictor of frames of {dims} latents ({error})") from None
 

@@ -85,6 +85,8 @@ def test_weights_of_another_model_and_damaged_files_are_refused(tiny_model, tmp_
         Predictor({name: value for name, value in weights.items() if name != "out.bias"}, DIMS)
     with pytest.raises(ModelError, match="predictor"):
         Predictor(weights | {"out.weight": weights["out.weight"][:, :-1]}, DIMS)
+    with pytest.raises(ModelError, match="finite"):
+        Predictor(weights | {"out.bias": np.full(DIMS, np.nan, np.float32)}, DIMS)
     folder = shutil.copytree(tiny_model, tmp_path / "model")
     for data in (b"nothing", save({"into.weight": np.zeros((4, 4), np.int32)}), save({})):
         (folder / PREDICTOR).write_bytes(data)
