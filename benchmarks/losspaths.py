@@ -2,7 +2,8 @@
 
 All take 20 ms of speech a packet and lose the same ones. Rates are of payloads: RTP, UDP and IP headers come to both
 alike, 16 kbps of them at 50 packets a second. What a listener waits for beyond the codec's own delay is stated: of ours
-a frame for each copy, of Opus the one that its copies need.
+a frame for each copy, of Opus the one that its copies need. Without copies ours waits for one as well: a lost frame is
+estimated from what follows it too.
 """
 
 from __future__ import annotations
@@ -103,8 +104,8 @@ class Ours:
 
     @property
     def wait_ms(self) -> float:
-        """A frame for each copy."""
-        return 1000 * FRAME_S * self.copies
+        """A frame for each copy, and one at least."""
+        return 1000 * FRAME_S * frames_waited(self.copies)
 
     def start(self, codec: Codec, recording: Recording) -> Play:
         """See :class:`Way`."""
@@ -189,19 +190,24 @@ def payload_bytes(sent: Sent) -> int:
     return sum(len(packet.payload) for _, packet in sent)
 
 
+def frames_waited(copies: int) -> int:
+    """By how much a receiver plays later: as copies need, or as what follows a loss takes to come."""
+    return max(copies, 1)
+
+
 def receive(codec: Codec, sender: Sender, sent: Sent, lost: Lost) -> Samples:
-    """What is heard of packets, those lost left out: the receiver plays as late as the sender's copies need."""
-    hop, frame_s = codec.hop_samples, codec.hop_samples / codec.sample_rate
-    settings = JitterSettings(codec.sample_rate, hop, sender.redundancy * frame_s)
+    """What is heard of packets, those lost left out."""
+    hop, frame_s, waited = codec.hop_samples, codec.hop_samples / codec.sample_rate, frames_waited(sender.redundancy)
+    settings = JitterSettings(codec.sample_rate, hop, waited * frame_s)
     receiver = Receiver(codec, sender.header, sender.spare_levels, settings)
     arriving: dict[int, list[RtpPacket]] = {}
     for frame, packet in sent:
         if not lost[frame]:
             arriving.setdefault(frame, []).append(packet)
     waves = []
-    for frame in range(len(lost) + sender.redundancy):
+    for frame in range(len(lost) + waited):
         now = (frame + 1) * frame_s  # a packet is sent when its frame has been spoken
         for packet in arriving.get(frame, ()):
             receiver.receive(packet, now)
         waves.append(receiver.pull(hop, now))
-    return np.concatenate(waves)[sender.redundancy * hop + sender.header.pre_skip :]
+    return np.concatenate(waves)[waited * hop + sender.header.pre_skip :]
