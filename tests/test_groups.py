@@ -215,3 +215,22 @@ def test_a_group_keeps_the_order_of_each_stream(tiny_codec: Codec) -> None:
         assert [packet for future in [*pushed, end] for packet in future.result()] == alone.push(wave) + alone.flush()
     with pytest.raises(UsageError, match="closed"):
         group.push(streams[0], waves[0])
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_few_bytes_of_silence_do_not_take_the_memory_of_all(codec, grouped, monkeypatch):
+    monkeypatch.setattr(groups, "MOST_SAMPLES", 40 * codec.hop_samples)
+    encoder = StreamEncoder(codec, codec.choose_rate(levels=9))
+    said = encoder.header.pack() + b"".join(encoder.push(speech_like(0.2)[None]))
+    much, little = StreamDecoder(codec, live=True), StreamDecoder(codec, live=True)
+    silence = [encoder._packets.silence(10 + 15 * number, 15) for number in range(4)]
+    pushes = [(much, said + b"".join(silence)), (little, said + silence[0])]
+    if grouped:
+        with StreamGroup() as group:
+            futures = [group.push(stream, data) for stream, data in pushes]
+            refused, played = futures[0].exception(), futures[1].result()
+    else:
+        refused, played = push_many(pushes)
+    assert isinstance(refused, BitstreamError)
+    assert "push fewer" in str(refused)
+    assert played.shape[1] == 25 * codec.hop_samples - codec.delay_samples
