@@ -216,6 +216,7 @@ def main() -> int:
         print(f"BROKEN: {fault}")
     print(f"{options.streams} streams: {'not held' if faults else 'held'}, {options.processes} processes")
     setting = {key: value for key, value in vars(options).items() if key not in ("json", "audio")}
+    setting["at_once"] = setting.pop("streams")
     common.finish({**setting, **result, "broken": faults, "machine": common.machine()}, options.json)
     return int(bool(faults))
 
