@@ -91,13 +91,28 @@ def test_ctrl_c_and_other_signals_end_both_sides_and_keep_what_was_heard(tmp_pat
         assert soundfile.info(tmp_path / name).duration > 0.2
 
 
+def stranger() -> bytes:
+    """A HELLO."""
+    from audiocodec import load
+    from audiocodec.live.session import Session
+    from audiocodec.live.settings import CallSettings
+
+    codec = load(MODEL)
+    return Session(codec, CallSettings(codec.rates[0]), call=("127.0.0.1", 1)).tick(0.0)[0][0]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_while_nobody_has_called_leaves_no_recording(tmp_path, name):
     soundfile.write(tmp_path / "in.wav", speech_like(1.0), 16000)
     words = ("--in", str(tmp_path / "in.wav"), "--out", str(tmp_path / "out.wav"))
     called = started("--listen", "127.0.0.1:0", *words)
-    assert "listening" in called.stderr.readline()
+    heard = called.stderr.readline()
+    assert "listening" in heard
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(60)
+        one.sendto(stranger(), ("127.0.0.1", int(heard.split("port ")[1].split(";")[0])))
+        one.recv(2048)  # it waits, and it answers; nobody takes it up
     called.send_signal(getattr(signal, name))
     out, err = called.communicate(timeout=60)
     assert (called.returncode, out, err) == (128 + getattr(signal, name), "", "")
