@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -40,9 +39,9 @@ def started(*words: str) -> subprocess.Popen:
     )
 
 
-def ended(side: subprocess.Popen) -> dict:
+def ended(side: subprocess.Popen, code: int = 0) -> dict:
     out, err = side.communicate(timeout=60)
-    assert side.returncode == 0, err
+    assert side.returncode == code, err
     return json.loads(out)
 
 
@@ -61,16 +60,20 @@ def test_two_processes_speak_over_a_bad_network(tmp_path):
     assert first["ended"] == "hung up"
     assert second["ended"] == "the other side hung up"
     for report, name in ((first, "a.wav"), (second, "b.wav")):
-        assert report["received_packets"] > 80
+        assert report["received_packets"] > 50
         assert report["recovered_frames"] > 0
         wave, rate = soundfile.read(tmp_path / name)
         assert rate == 16000
-        assert len(wave) / rate == pytest.approx(2.5, abs=0.4)
+        if not report["late_audio"]:  # else this machine stood still for seconds, which nobody makes up for
+            assert len(wave) / rate == pytest.approx(report["seconds"], abs=0.4)
         assert np.abs(wave).max() > 0.01
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_ends_both_sides_and_keeps_what_was_heard(tmp_path):
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 0), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_ctrl_c_and_other_signals_end_both_sides_and_keep_what_was_heard(tmp_path, name, code):
+    from kill_helpers import until
+
     soundfile.write(tmp_path / "in.wav", speech_like(30.0), 16000)
     port = free_port()
     voice = ("--in", str(tmp_path / "in.wav"))
@@ -79,12 +82,85 @@ def test_ctrl_c_ends_both_sides_and_keeps_what_was_heard(tmp_path):
     caller = started("--connect", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "a.wav"))
     for side in (called, caller):
         assert "speaking with 127.0.0.1" in side.stderr.readline()
-    time.sleep(0.5)
-    called.send_signal(signal.SIGINT)
-    assert ended(called)["ended"] == "hung up"
+    until(lambda: sum(path.stat().st_size for path in tmp_path.glob(".?.wav.*.part")) > 32000, "a second was heard")
+    for _ in range(2):  # as `timeout` does it: to the program, and to its group
+        called.send_signal(getattr(signal, name))
+    assert ended(called, code)["ended"] == "hung up"
     assert ended(caller)["ended"] == "the other side hung up"
-    assert (tmp_path / "a.wav").exists()
-    assert (tmp_path / "b.wav").exists()
+    for name in ("a.wav", "b.wav"):
+        assert soundfile.info(tmp_path / name).duration > 0.2
+
+
+def stranger() -> bytes:
+    """A HELLO."""
+    from audiocodec import load
+    from audiocodec.live.session import Session
+    from audiocodec.live.settings import CallSettings
+
+    codec = load(MODEL)
+    return Session(codec, CallSettings(codec.rates[0]), call=("127.0.0.1", 1)).tick(0.0)[0][0]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_nobody_has_called_leaves_no_recording(tmp_path, name):
+    soundfile.write(tmp_path / "in.wav", speech_like(1.0), 16000)
+    words = ("--in", str(tmp_path / "in.wav"), "--out", str(tmp_path / "out.wav"))
+    called = started("--listen", "127.0.0.1:0", *words)
+    heard = called.stderr.readline()
+    assert "listening" in heard
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.settimeout(60)
+        one.sendto(stranger(), ("127.0.0.1", int(heard.split("port ")[1].split(";")[0])))
+        one.recv(2048)  # it waits, and it answers; nobody takes it up
+    called.send_signal(getattr(signal, name))
+    out, err = called.communicate(timeout=60)
+    assert (called.returncode, out, err) == (128 + getattr(signal, name), "", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_a_call_in_which_nothing_was_heard_leaves_no_recording(tmp_path):
+    with FileSpeaker(tmp_path / "out.wav", RATE) as ear:
+        ear.start(0.0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="a system with IPv4 and IPv6")
+@pytest.mark.parametrize("listening", ["", "127.0.0.1", "::1"])
+@pytest.mark.parametrize("addresses", [["::1", "127.0.0.1"], ["127.0.0.1", "::1"], ["::1"], ["127.0.0.1"]])
+def test_whichever_addresses_a_name_has_the_one_who_listens_is_reached(monkeypatch, tiny_codec, listening, addresses):
+    from audiocodec.live.line import Line
+    from audiocodec.live.session import Session, Stage
+    from audiocodec.live.settings import CallSettings
+
+    if listening and listening not in addresses:
+        pytest.skip("nobody is there")
+    found = socket.getaddrinfo
+
+    def lookup(host, *rest):
+        return (
+            [one for address in addresses for one in found(address, *rest)]
+            if host == "b.example"
+            else found(host, *rest)
+        )
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    there = Line(listen=(listening, 0))
+    here = Line(connect=("b.example", there.port))
+    settings = CallSettings(tiny_codec.rates[0])
+    called = Session(tiny_codec, settings)
+    caller = Session(tiny_codec, settings, call=here.called[0], others=here.called[1:])
+    for step in range(100):
+        now = 0.1 * step
+        for line, side in ((here, caller), (there, called)):
+            line.send(side.tick(now))
+            line.serve(side, lambda now=now: now, 0.01)
+    here.close()
+    there.close()
+    assert (caller.stage, called.stage) == (Stage.TALKING, Stage.TALKING)
+    assert {caller.report.peer, called.report.peer} <= set(addresses)
+    assert caller.report.hostile_datagrams == called.report.hostile_datagrams == 0
+    assert caller.report.round_trip_ms is not None
 
 
 def test_nobody_there_and_nothing_to_play_on_are_told(tmp_path, capsys, monkeypatch):

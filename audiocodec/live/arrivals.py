@@ -65,6 +65,16 @@ class Arrivals:
         """Whether a packet with this number was noted before."""
         return self._sequences.near(sequence) in self._seen
 
+    def behind(self, sequence: int) -> int:
+        """By how many packets this one is older than the newest; negative: newer."""
+        newest = self._sequences.value
+        return 0 if newest is None else newest - self._sequences.near(sequence)
+
+    def count(self, sequence: int) -> None:
+        """A packet arrived that is too old to say anything of how late others will be."""
+        self.received += 1
+        self._remember(self._sequences.near(sequence))
+
     def note(self, sequence: int, place: int, now: float, frames: int, spares: int) -> None:
         """A packet of media time ``place`` in samples arrived; ``frames`` 0: silence."""
         number = self._sequences.near(sequence)
@@ -88,6 +98,11 @@ class Arrivals:
             self._transits.append(transit)
         if frames:
             self._spares_s = spares * self._settings.frame_s
+        self._set_wanted()
+
+    def forget_transits(self, kept: int) -> None:
+        """Judge by the last ``kept`` packets alone: those before came by a quicker network."""
+        self._transits = deque(list(self._transits)[-kept:], maxlen=_WINDOW)
         self._set_wanted()
 
     def _remember(self, number: int) -> None:

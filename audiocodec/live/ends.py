@@ -123,7 +123,7 @@ class FileMicrophone:
 
 
 class FileSpeaker:
-    """A recording of what would be heard, made in real time; kept if the ``with`` block ends well."""
+    """A recording of what would be heard, made in real time; kept if the ``with`` block ends well and there is any."""
 
     def __init__(self, target: str | Path, sample_rate: int, force: bool = False) -> None:
         self._writer = AudioWriter(target, sample_rate, 1, force=force)
@@ -160,4 +160,7 @@ class FileSpeaker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is None and not self._writer.samples_written:
+            error = AudioError("a call that ended before anything was heard")  # as after any other: no file
+            kind = type(error)
         self._writer.__exit__(kind, error, trace)

@@ -23,6 +23,9 @@ _STEADY = 12  # takes that the delay is averaged over before it is corrected
 _TOO_LATE_S, _TOO_EARLY_S = 0.012, -0.006  # a delay may be so much above or below the one wanted
 _FAR_OFF_S = 0.06  # a delay so far above the one wanted is corrected three times as fast
 _SOURCE_GONE_S = 1.0  # without any packet: the playing stands still until one comes
+# After so many packets in a row, over so long, that all came too late the network is slower for good. Several, because
+# jitter beyond a fixed delay makes runs of them as well; over a time, because a standstill is followed by many at once.
+_ALL_LATE, _ALL_LATE_S = 8, 0.2
 _QUIET: Any = object()  # stands where a silence begins
 
 
@@ -94,6 +97,9 @@ class JitterBuffer:
         self._spares: dict[int, Any] = {}
         self._next: int | None = None  # the timestamp to play; before anything was played, None
         self._playing = False
+        self._heard_to = float("-inf")  # the timestamp after the last frame played: nothing is heard twice
+        self._late_packets = 0  # in a row until now
+        self._late_since = 0.0
         self._stalled = 0  # frames concealed at the end of all that had come
         self._since_pace = 0
         self._last_put = float("-inf")
@@ -112,15 +118,21 @@ class JitterBuffer:
         """A packet: ``frames`` from its timestamp on, none for silence; ``spares`` are those just before."""
         hop = self.settings.frame_samples
         place = self._timestamps.near(timestamp)
-        if not self._is_near(sequence, place):
+        long_over = self._is_long_over(sequence, place)
+        if not long_over and not self._is_near(sequence, place):
             return self._gone_astray(sequence, timestamp, frames, spares, now)
         self._astray_run = []
         if self.arrivals.repeated(sequence):
             self.duplicates += 1
             return Verdict.DUPLICATE
+        if long_over:
+            self.arrivals.count(sequence)
+            self.late += 1
+            return Verdict.LATE
         self._last_put = now
         self._timestamps.advance(place)
         self.arrivals.note(sequence, place, now, len(frames), len(spares))
+        self._follow(place, now)
         kept = self._keep(self._spares, place - hop * len(spares), spares)
         kept |= self._keep(self._frames, place, frames or [_QUIET])
         if not kept:
@@ -136,6 +148,32 @@ class JitterBuffer:
         reach = self._most_frames * self.settings.frame_samples
         # After a silence of any length the next packet is far ahead in time, but not in number.
         return ahead >= -reach and (ahead <= reach or not len(self))
+
+    def _is_long_over(self, sequence: int, place: int) -> bool:
+        """Whether a packet is of the stream, but of before all that is held: each one before is a frame or more before.
+
+        Without this, three in a row that the network held up would pass for a new beginning.
+        """
+        before, hop = self.arrivals.behind(sequence), self.settings.frame_samples
+        if self._timestamps.value is None or not 0 < before <= MAX_JUMP:
+            return False
+        behind, odd = divmod(self._timestamps.value - place, hop)
+        return not odd and max(before, self._most_frames + 1) <= behind <= MAX_JUMP
+
+    def _follow(self, place: int, now: float) -> None:
+        """Go back to where the network has got to, once it is known that nothing will be in time any more.
+
+        A packet is late when its first frame is: of packets of several frames the last may be in time for ever.
+        """
+        if self._next is None or place >= self._next:
+            self._late_packets = 0
+            return
+        self._late_since = self._late_since if self._late_packets else now
+        self._late_packets += 1
+        if self._late_packets < _ALL_LATE or now - self._late_since < _ALL_LATE_S or place < self._heard_to:
+            return
+        self.arrivals.forget_transits(self._late_packets)
+        self._next, self._playing, self._stalled, self._late_packets = place, False, 0, 0
 
     def _gone_astray(
         self, sequence: int, timestamp: int, frames: Sequence[Any], spares: Sequence[Any], now: float
@@ -205,6 +243,7 @@ class JitterBuffer:
             self._advance(min(behind, max(self._frames)))
 
     def _play(self, place: int, item: Any, kind: SlotKind, now: float) -> Slot:
+        self._heard_to = place + self.settings.frame_samples
         self._advance(place + self.settings.frame_samples)
         self.delay_s += (self.arrivals.delay(place, now) - self.delay_s) / _STEADY
         self._since_pace += 1
@@ -236,8 +275,8 @@ class JitterBuffer:
         if now - self._last_put > _SOURCE_GONE_S:
             self._playing = False
             return Slot(SlotKind.SILENCE)
-        adaptive = self.settings.delay_s is None
-        if adaptive and self.arrivals.delay(place, now) + self.settings.frame_s <= self.settings.most_s:
+        latest_s = self.settings.most_s if self.settings.delay_s is None else self.settings.delay_s
+        if self.arrivals.delay(place, now) + self.settings.frame_s <= latest_s:
             self._stalled += 1
             self.stalls += 1
         else:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import select
-import socket
 import time
 from collections.abc import Callable
 
+from audiocodec.ending import Ending
 from audiocodec.errors import AudiocodecError, UsageError
+from audiocodec.live import sockets
 from audiocodec.live.ends import Microphone, Speaker
 from audiocodec.live.report import CallReport
 from audiocodec.live.session import Address, Datagrams, Session, Stage
 
 _TICK_S = 0.005
 _AT_ONCE = 64  # datagrams read before sound is served again, however many come
-_LONGEST_READ = 2048
+_LONGEST_READ = 2048  # more than any datagram that is listened to: what is cut here is ignored there
 _LAST_WORDS_S = 0.5  # after a recording has ended, for the other side to hear it
 _VIEW_EVERY_S = 0.25
 
@@ -29,23 +30,18 @@ class Line:
 
     def __init__(self, listen: tuple[str, int] | None = None, connect: tuple[str, int] | None = None) -> None:
         host, port = connect or listen or ("", 0)
+        self.name = sockets.named(host, port)
+        self.called: list[Address] = []
+        """Where the one who is called may be, by whichever of a name's addresses."""
         try:
-            passive = 0 if connect else socket.AI_PASSIVE
-            family, kind, proto, _, found = socket.getaddrinfo(
-                host or "0.0.0.0", port, 0, socket.SOCK_DGRAM, 0, passive
-            )[0]
-            self._socket = socket.socket(family, kind, proto)
-            try:
-                if connect is None:
-                    self._socket.bind(found)
-            except OSError:
-                self._socket.close()
-                raise
+            if connect:
+                self._socket, self.called = sockets.calling(host, port)
+            else:
+                self._socket = sockets.listening(host, port)
         except (OSError, OverflowError, UnicodeError) as error:
             what = "called" if connect else "listened on"
-            raise UsageError(f"{host or '*'}:{port} cannot be {what} ({error})") from None
+            raise UsageError(f"{self.name} cannot be {what} ({error})") from None
         self._socket.setblocking(False)
-        self.peer: Address | None = found if connect else None
 
     @property
     def port(self) -> int:
@@ -56,7 +52,7 @@ class Line:
         """What the network does not take is lost, as anything may be on it."""
         for data, address in datagrams:
             with contextlib.suppress(OSError):
-                self._socket.sendto(data, address)
+                self._socket.sendto(data, sockets.fitting(address, self._socket))
 
     def serve(self, session: Session, clock: Callable[[], float], wait_s: float) -> None:
         """Wait for datagrams, give them to the session and send its answers."""
@@ -69,7 +65,7 @@ class Line:
                 return
             except OSError:  # news of an earlier datagram that found nobody
                 continue
-            self.send(session.receive(data, source, clock()))
+            self.send(session.receive(data, sockets.plain(source), clock()))
 
     def close(self) -> None:
         """Let go of the socket."""
@@ -84,12 +80,13 @@ def talk(
     *,
     duration_s: float | None = None,
     wait_s: float | None = None,
+    ending: Ending | None = None,
     watch: Callable[[CallReport], None] = lambda _report: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> CallReport:
-    """Hold the call until either side ends it, ``duration_s`` or the microphone's recording is over.
+    """Hold the call until either side ends it, ``ending`` is asked for, ``duration_s`` or the recording is over.
 
-    Ctrl-C ends it as well, as does any other exception, and the other side is told in every case.
+    Any exception ends it as well, and the other side is told in every case.
 
     Args:
         line: the socket.
@@ -98,6 +95,7 @@ def talk(
         speaker: what plays what comes.
         duration_s: of the call.
         wait_s: how long to wait for the other side to answer.
+        ending: ends the call from outside; it can be asked once both sides speak.
         watch: is shown the report some times a second.
         clock: monotonic, in seconds.
 
@@ -107,9 +105,9 @@ def talk(
     try:
         _wait(line, session, clock, wait_s, watch)
         if session.stage is Stage.TALKING:
-            _hold(line, session, microphone, speaker, duration_s, watch, clock)
-    except KeyboardInterrupt:
-        pass
+            if ending is not None:
+                ending.live = True
+            _hold(line, session, microphone, speaker, duration_s, ending, watch, clock)
     finally:
         report = session.snapshot(clock())
         line.send(session.hang_up())
@@ -128,7 +126,7 @@ def _wait(
     start = clock()
     while session.stage is Stage.WAITING:
         if wait_s is not None and clock() - start > wait_s:
-            where = f"{line.peer[0]}:{line.peer[1]}" if line.peer else "anybody"
+            where = line.name if line.called else "anybody"
             raise AudiocodecError(f"no answer from {where} within {wait_s:g} s; is `audiocodec call` running there?")
         line.send(session.tick(clock()))
         line.serve(session, clock, 0.05)
@@ -141,6 +139,7 @@ def _hold(
     microphone: Microphone,
     speaker: Speaker,
     duration_s: float | None,
+    ending: Ending | None,
     watch: Callable[[CallReport], None],
     clock: Callable[[], float],
 ) -> None:
@@ -164,7 +163,7 @@ def _hold(
         if now >= next_view:
             watch(session.snapshot(now))
             next_view = now + _VIEW_EVERY_S
-        if over:
+        if over or (ending is not None and ending.asked):
             break
     _play_rest(session, speaker, clock)
     speaker.finish()

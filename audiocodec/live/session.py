@@ -8,6 +8,7 @@ it: a flood of HELLOs costs an answer each, of at most three times their length,
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from audiocodec.live import control
 from audiocodec.live.control import Bye, Hello, Ping, Refusal, Refuse
 from audiocodec.live.receiver import Receiver
 from audiocodec.live.report import CallReport
-from audiocodec.live.rtp import RtpPacket, is_rtp
+from audiocodec.live.rtp import MAX_DATAGRAM, RtpPacket, is_rtp
 from audiocodec.live.sender import Sender
 from audiocodec.live.settings import CallSettings
 
@@ -57,8 +58,14 @@ class Session:
     """``call`` an address, or wait to be called."""
 
     def __init__(
-        self, codec: Codec, settings: CallSettings, call: Address | None = None, ssrc: int | None = None
+        self,
+        codec: Codec,
+        settings: CallSettings,
+        call: Address | None = None,
+        ssrc: int | None = None,
+        others: Sequence[Address] = (),
     ) -> None:
+        """``others``: where the one who is called may be as well; whichever address answers first is spoken with."""
         self._codec, self._settings = codec, settings
         self.ssrc = ssrc or 1 + secrets.randbelow(0xFFFFFFFF)
         self._sender = Sender(
@@ -81,6 +88,7 @@ class Session:
             codec_delay_ms=1000 * codec.latency_samples / codec.sample_rate,
         )
         self._calling = call is not None
+        self._called = [] if call is None else [call, *others]
         self._peer: Address | None = call
         self._their_ssrc = 0
         self._answered = False  # the other side is known to be in the call as well
@@ -92,6 +100,8 @@ class Session:
     def receive(self, data: bytes, source: Address, now: float) -> Datagrams:
         """A datagram that came; the answers to it. Whatever it holds, nothing is raised."""
         try:
+            if len(data) > MAX_DATAGRAM:
+                raise BitstreamError("a datagram longer than any that is sent", MAX_DATAGRAM)
             if is_rtp(data):
                 self._voice(RtpPacket.parse(data), len(data), source, now)
                 return []
@@ -105,7 +115,7 @@ class Session:
         out: Datagrams = []
         if self.stage is Stage.WAITING and self._calling and now >= self._next_hello:
             self._next_hello = now + _HELLO_EVERY_S
-            out.append((self._hello().pack(), self._peer))
+            out += [(self._hello().pack(), address) for address in self._called]
         if self.stage is Stage.TALKING:
             if now >= self._next_ping:
                 self._next_ping = now + _PING_EVERY_S
@@ -166,6 +176,8 @@ class Session:
         self._bytes_received += size
 
     def _message(self, message: control.Message, size: int, source: Address, now: float) -> Datagrams:
+        if self.stage is Stage.TALKING and source != self._peer and source in self._called:
+            return []  # another address of the same host, which was called as well, answered second or is busy by now
         if isinstance(message, Hello):
             return self._hello_from(message, size, source, now)
         if isinstance(message, Refuse):
@@ -192,7 +204,7 @@ class Session:
     def _hello_from(self, hello: Hello, size: int, source: Address, now: float) -> Datagrams:
         if hello.ssrc in (0, self.ssrc) or self.stage is Stage.OVER:
             raise BitstreamError("a HELLO of our own, or of nobody")
-        if self._calling and source != self._peer:
+        if self._calling and source not in self._called:
             raise BitstreamError("a HELLO of somebody who was not called")
         if self._calling and hello.heard != self.ssrc:  # anybody could send one in that address's name
             raise BitstreamError("a HELLO that answers nothing")
@@ -239,7 +251,9 @@ class Session:
         self.report.redundancy_received = hello.redundancy
 
     def _refused(self, message: Refuse, source: Address) -> Datagrams:
-        if not self._calling or self.stage is not Stage.WAITING or (source, message.ssrc) != (self._peer, self.ssrc):
+        # Of two callers at once both begin with the answer to their HELLO; one of them is then refused.
+        undecided = self.stage is Stage.WAITING or (self.stage is Stage.TALKING and not self._answered)
+        if not undecided or source not in self._called or message.ssrc != self.ssrc:
             raise BitstreamError("a refusal of what was not asked")
         ours, theirs = self._codec.fingerprint.hex(), message.fingerprint.hex()
         self._fail(
