@@ -65,7 +65,7 @@ def test_two_processes_speak_over_a_bad_network(tmp_path):
         wave, rate = soundfile.read(tmp_path / name)
         assert rate == 16000
         if not report["late_audio"]:  # else this machine stood still for seconds, which nobody makes up for
-            assert len(wave) / rate == pytest.approx(report["seconds"], abs=0.4)
+            assert len(wave) / rate == pytest.approx(report["seconds"], abs=1.0)
         assert np.abs(wave).max() > 0.01
 
 
