@@ -15,7 +15,7 @@ import pytest
 from conftest import speech_like
 from demo_helpers import Client, eventually, logged_faults, running
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 import audiocodec
 from audiocodec.demo.limits import Limits
@@ -176,33 +176,45 @@ def test_who_goes_after_an_odd_message_leaves_no_traceback(client: Client, fault
 
 def test_a_page_that_does_not_read_gives_its_place_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("audiocodec.demo.live.SILENT_S", 1.0)
-    message = struct.pack("<I", 0) + bytes(2 * SECOND)
-    with suppress(ConnectionClosed), ExitStack() as places:  # closed by the server, which it hears last
+    with ExitStack() as places:
         for _ in range(2):
-            # It reads no more than one message ahead of whoever takes them.
-            live = places.enter_context(
-                connect(f"ws://127.0.0.1:{client.port}/api/live", max_queue=1, close_timeout=0.1)
-            )
-            places.callback(live.socket.shutdown, socket.SHUT_RDWR)  # or sending would wait for ever
-            live.send(settings())
-            assert "ready" in json.loads(live.recv(30))
-            threading.Thread(target=flood, args=(live, message), daemon=True).start()
+            live = places.enter_context(deaf(client))
+            live.sendall(frame(1, settings().encode()))
+            threading.Thread(target=flood, args=(live,), daemon=True).start()
         assert_free(client)
 
 
-def flood(live: ClientConnection, message: bytes) -> None:
+def deaf(client: Client) -> socket.socket:
+    """A connection for live sound that takes in next to nothing."""
+    live = socket.socket()
+    live.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    live.connect(("127.0.0.1", client.port))
+    asked = ("GET /api/live HTTP/1.1", "Host: localhost", "Upgrade: websocket", "Connection: Upgrade")
+    asked += ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version: 13", "", "")
+    live.sendall("\r\n".join(asked).encode())
+    assert live.recv(12) == b"HTTP/1.1 101"
+    return live
+
+
+def frame(kind: int, data: bytes) -> bytes:
+    """A WebSocket message in one frame (RFC 6455), whose mask changes nothing."""
+    return struct.pack(">BBQ4x", 0x80 | kind, 0x80 | 127, len(data)) + data
+
+
+def flood(live: socket.socket) -> None:
     """Send until the server wants no more: it waits to be read, or has closed."""
-    with suppress(ConnectionClosed, OSError):
+    with suppress(OSError):
         while True:
-            live.send(message)
+            live.sendall(frame(2, struct.pack("<I", 0) + bytes(2 * SECOND)))
 
 
 def assert_free(client: Client) -> None:
     """Soon there is a place."""
 
     def free() -> bool:
-        with connect(f"ws://127.0.0.1:{client.port}/api/live") as live:
+        with suppress(ConnectionClosed), connect(f"ws://127.0.0.1:{client.port}/api/live") as live:
             live.send(settings())
             return "ready" in json.loads(live.recv(30))
+        return False  # refused, and closed before anything could be sent
 
     eventually(free)
