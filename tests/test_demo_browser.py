@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser
+from conftest import speech_like
 from demo_helpers import Client, running, wav_bytes
 from demo_page import (
     BENCH,
@@ -96,7 +97,13 @@ def test_a_recording_is_coded_heard_at_other_rates_with_losses_and_saved(
     assert len(data) == sizes[1]
     model = page.run(f"{BENCH}.coding.model")
     assert audiocodec.load(model).decompress(data)[0].shape == (1, 44100)
+
+
+def test_a_coded_file_that_is_dropped_is_played(page: Browser, recordings: Path, tmp_path: Path) -> None:
+    bring(page, recordings / "other.wav")
     page.click("#another")
+    data = audiocodec.load("speech-16k").compress(speech_like(2.0), 16000)
+    (tmp_path / "talk.vpc").write_bytes(data)
     drop(page, tmp_path / "talk.vpc")
     loaded(page)
     assert page.run(f"{BENCH}.recording.kind") == "vpc"
