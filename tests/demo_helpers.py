@@ -5,8 +5,10 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import logging
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -92,3 +94,28 @@ def running(limits: Limits | None = None) -> Iterator[Client]:
 def left_on_disk(folder: Path) -> list[str]:
     """What lies in a folder of temporary files."""
     return sorted(path.name for path in folder.iterdir())
+
+
+@contextmanager
+def logged_faults() -> Iterator[list[str]]:
+    """What the server would print of its own faults, tracebacks among it."""
+    told: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(f"{record.getMessage()}{record.exc_info or ''}")
+
+    keeper, logger = Keeper(logging.ERROR), logging.getLogger("uvicorn.error")
+    logger.addHandler(keeper)
+    try:
+        yield told
+    finally:
+        logger.removeHandler(keeper)
+
+
+def eventually(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait until something is true, on a machine that may be busy."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not become true"
+        time.sleep(0.05)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import struct
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,11 @@ from conftest import speech_like
 from demo_helpers import Client, left_on_disk, running, samples_of, wav_bytes
 
 import audiocodec
+from audiocodec.bitstream import StreamHeader
 from audiocodec.cli.main import main
 from audiocodec.demo.limits import Limits
-from audiocodec.demo.pool import AbandonedError, BusyError, Pool, check_wanted
-from audiocodec.demo.store import ForgottenError, Recording, Store
+from audiocodec.demo.serve import address
+from audiocodec.streaming import StreamEncoder
 
 MODEL = "speech-16k"
 
@@ -89,9 +89,20 @@ def test_a_coded_file_is_played_and_stereo_stays_stereo(client: Client) -> None:
     assert client.ask("GET", client.of(told, "file"), **query)[2] == data
     status, answer = client.json("POST", client.of(told, "coding"), model=MODEL, levels=told["levels"] + 1)
     assert (status, answer["error"]) == (422, "a .vpc plays at the rate that it was made with")
-    damaged = bytearray(data)
-    damaged[-20] ^= 255
-    assert "damaged" in client.upload(bytes(damaged), "hurt.vpc")["notices"][0]
+
+
+def test_of_a_damaged_file_the_rest_is_played(client: Client) -> None:
+    codec, wave = audiocodec.load(MODEL), speech_like(4.0)
+    encoder = StreamEncoder(codec, codec.choose_rate(), packet_frames=50, total_samples=len(wave))
+    data = bytearray(b"".join([encoder.header.pack(), *encoder.push(wave), *encoder.flush(), encoder.end()]))
+    data[-40] ^= 255
+    told = client.upload(bytes(data), "hurt.vpc")
+    assert "damaged" in told["notices"][0]
+    assert told["seconds"] == pytest.approx(4.0)
+    short = bytearray(audiocodec.load(MODEL).compress(speech_like(1.0), 16000))
+    short[-20] ^= 255
+    status, answer = client.json("POST", "/api/recordings", bytes(short), name="hurt.vpc")
+    assert (status, "no sound that can be decoded: it is damaged" in answer["error"]) == (422, True)
 
 
 def test_losses_are_those_of_the_seed_and_are_concealed(client: Client) -> None:
@@ -215,112 +226,24 @@ def test_a_recording_is_forgotten_when_its_page_goes(client: Client) -> None:
     assert (status, answer["error"]) == (404, "this recording is no longer kept here; drop it again")
 
 
-def recording(size: int) -> Recording:
-    return Recording("a.wav", bytes(size), "audio", 1.0, 16000, 1, MODEL)
-
-
-def test_recordings_are_kept_for_a_time_a_number_and_a_size() -> None:
-    now = 0.0
-    store = Store(Limits(kept_s=10.0, kept_recordings=3, kept_bytes=100), clock=lambda: now)
-    keys = [store.add(recording(10)) for _ in range(4)]
-    assert len(set(keys)) == 4
-    with pytest.raises(ForgottenError):
-        store.get(keys[0])
-    now = 8.0
-    store.get(keys[2])
-    now = 12.0
-    for key in (keys[1], keys[3]):
-        with pytest.raises(ForgottenError):
-            store.get(key)
-    assert store.get(keys[2])
-    big = store.add(recording(500))
-    assert len(store) == 1
-    assert store.get(big)
-
-
-def test_the_queue_has_an_end() -> None:
-    async def crowd() -> list[object]:
-        pool, gate = Pool(workers=1, queue=1), threading.Event()
-        waiting = [asyncio.create_task(pool.run(gate.wait)) for _ in range(3)]
-        await asyncio.sleep(0.05)
-        gate.set()
-        found = await asyncio.gather(*waiting, return_exceptions=True)
-        found.append(await pool.run(lambda: "again"))
-        return found
-
-    first, second, third, again = asyncio.run(crowd())
-    assert (first, second, again) == (True, True, "again")
-    assert isinstance(third, BusyError)
-
-
-def test_work_that_nobody_waits_for_ends() -> None:
-    ended = []
-
-    def endless() -> None:
-        try:
-            while True:
-                check_wanted()
-        except AbandonedError as error:
-            ended.append(error)
-            raise
-
-    async def leave() -> bool:
-        return True
-
-    pool = Pool(workers=1, queue=0)
-    with pytest.raises(AbandonedError):
-        asyncio.run(pool.run(endless, leave))
-    assert len(ended) == 1
-    assert asyncio.run(pool.run(lambda: "again", leave)) == "again"
-
-
-def test_live_sound_comes_back_through_the_codec(client: Client) -> None:
-    from websockets.sync.client import connect
-
-    wave = (speech_like(1.0, 48000, seed=7) * 32767).astype("<i2")
-    levels = client.json("GET", f"/api/models/{MODEL}")[1]["usual"]
-    heard, size, lost = 0, 0, 0
-    with connect(f"ws://127.0.0.1:{client.port}/api/live", origin=client.url.rstrip("/")) as socket:
-        socket.send(json.dumps({"model": MODEL, "levels": levels, "sample_rate": 48000, "loss": 0}))
-        assert json.loads(socket.recv(10))["algorithmic_ms"] == pytest.approx(30.0)
-        for number, start in enumerate(range(0, 48000, 960)):
-            if number == 25:
-                socket.send(json.dumps({"levels": levels, "loss": 1.0}))
-            socket.send(struct.pack("<I", number) + wave[start : start + 960].tobytes())
-            answer = socket.recv(10)
-            assert struct.unpack_from("<I", answer)[0] == number
-            _, _, coded, _, gone = struct.unpack_from("<IfIHH", answer)
-            heard, size, lost = heard + (len(answer) - 16) // 2, size + coded, lost + gone
-    assert 300 < size < 2000
-    assert 20 <= lost <= 26
-    assert 18000 < heard < 26000
-
-
-@pytest.mark.parametrize("first", ["nothing", '{"model": "nobody", "levels": 1, "sample_rate": 48000}', "[]"])
-def test_live_tells_what_is_wrong(client: Client, first: str) -> None:
-    from websockets.sync.client import connect
-
-    with connect(f"ws://127.0.0.1:{client.port}/api/live") as socket:
-        socket.send(first)
-        assert json.loads(socket.recv(10))["error"]
-
-
-def test_a_silent_page_gives_its_place_up(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    from websockets.sync.client import connect
-
-    monkeypatch.setattr("audiocodec.demo.live.SILENT_S", 0.1)
-    with connect(f"ws://127.0.0.1:{client.port}/api/live") as socket:
-        assert "nothing was heard" in json.loads(socket.recv(10))["error"]
-
-
-def test_live_is_closed_to_other_pages(client: Client) -> None:
-    from websockets.exceptions import InvalidStatus
-    from websockets.sync.client import connect
-
-    with pytest.raises(InvalidStatus):
-        connect(f"ws://127.0.0.1:{client.port}/api/live", origin="https://evil.example")
-
-
 def test_a_port_that_is_taken_is_told(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--port", str(client.port)]) == 2
     assert "pass another --port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]"), ("me.lan", "me.lan")],
+)
+def test_the_address_that_is_printed_is_one_that_answers(host: str, shown: str) -> None:
+    assert address(host, 80) == f"http://{shown}:80/"
+
+
+def test_a_stated_length_is_bounded_by_what_is_there(client: Client) -> None:
+    data = audiocodec.load(MODEL).compress(speech_like(1.0), 16000)
+    header, start = StreamHeader.unpack(data)
+    for total in (16000 * 3, 2**40 - 2):
+        told = client.upload(replace(header, total_samples=total).pack() + data[start:], "long.vpc")
+        assert told["seconds"] == pytest.approx(1.0, abs=0.03)
+        assert "ends before the length that it states" in told["notices"][0]
+    assert client.upload(data, "whole.vpc")["notices"] == []

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from browser import Browser, find_chromium
-from demo_helpers import Client, left_on_disk, running, wav_bytes
+from browser import Browser
+from conftest import speech_like
+from demo_helpers import Client, running, wav_bytes
+from demo_page import (
+    BENCH,
+    CHROMIUM,
+    PATIENCE_S,
+    QUIET,
+    bring,
+    drop,
+    give,
+    loaded,
+    open_page,
+    opened,
+    text,
+    told_of,
+    turn,
+    watched,
+)
 
 import audiocodec
 
-CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt install chromium)")
-# A microphone that beeps, and that may be used
-FLAGS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-BENCH = "window.demo.bench"
-QUIET = f"!document.querySelector('.voice:not([hidden])[aria-busy=true]') && Boolean({BENCH}.coding)"
 
 
 @pytest.fixture(scope="module")
@@ -30,66 +44,22 @@ def client(scratch: Path) -> Iterator[Client]:
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recordings")
     (folder / "talk.wav").write_bytes(wav_bytes(2.0, 22050))
+    (folder / "long.wav").write_bytes(wav_bytes(12.0, 16000, seed=2))
     (folder / "other.wav").write_bytes(wav_bytes(1.2, 16000, seed=9))
     (folder / "letter.wav").write_text("Dear reader, this is no sound at all. " * 40)
     return folder
 
 
-def open_page(browser: Browser, client: Client, width: int = 1280) -> None:
-    browser.visit(client.url, width)
-    browser.wait_for("document.documentElement.dataset.ready === 'yes'")
-
-
 @pytest.fixture(scope="module")
 def browser(client: Client) -> Iterator[Browser]:
-    assert CHROMIUM is not None
-    with Browser(CHROMIUM, FLAGS) as one:
+    with opened(client) as one:
         yield one
 
 
 @pytest.fixture
 def page(browser: Browser, client: Client, scratch: Path) -> Iterator[Browser]:
-    open_page(browser, client)
-    browser.events.clear()
-    yield browser
-    wrong = [event for event in browser.events if complaint(event, client)]
-    assert not wrong
-    assert [name for name in left_on_disk(scratch) if name.startswith("audiocodec-demo")] == []
-
-
-def complaint(event: dict, client: Client) -> bool:
-    """An error of the page, a breach of its policy, or something asked of anyone but the server."""
-    method, told = event.get("method"), event.get("params", {})
-    if method == "Network.requestWillBeSent":
-        return not told["request"]["url"].startswith((client.url, "data:", "blob:"))
-    if method == "Log.entryAdded":
-        refused = told["entry"]["source"] == "network" and " 422 " in told["entry"]["text"]
-        return told["entry"]["level"] == "error" and not refused
-    return method == "Runtime.exceptionThrown"
-
-
-def give(page: Browser, path: Path) -> None:
-    """Choose a file."""
-    field = page.call("Runtime.evaluate", expression="document.getElementById('file')")["result"]["objectId"]
-    page.call("DOM.setFileInputFiles", files=[str(path)], objectId=field)
-
-
-def bring(page: Browser, path: Path) -> None:
-    """Choose a recording, and wait until all of its versions can be heard."""
-    give(page, path)
-    page.wait_for(f"Boolean(window.demo) && !document.getElementById('bench').hidden && {QUIET}")
-
-
-def turn(page: Browser, knob: str, value: int) -> None:
-    """Move a slider, as dragging does."""
-    page.run(
-        f"(() => {{ const s = document.getElementById('{knob}'); s.value = {value};"
-        "s.dispatchEvent(new Event('input', {bubbles: true})); })()"
-    )
-
-
-def text(page: Browser, selector: str) -> str:
-    return page.run(f"document.querySelector('{selector}').textContent")
+    with watched(browser, client, scratch) as one:
+        yield one
 
 
 def test_a_recording_is_coded_heard_at_other_rates_with_losses_and_saved(
@@ -100,63 +70,160 @@ def test_a_recording_is_coded_heard_at_other_rates_with_losses_and_saved(
     assert text(page, "#facts").startswith("2.00 s, 22.05 kHz mono")
     assert "auto: " in page.run("document.getElementById('model').selectedOptions[0].textContent")
     assert page.run(f"[0, 1].map((n) => {BENCH}.player.voices[n].buffer.duration.toFixed(2))") == ["2.00", "2.00"]
-    drawn = "[...document.querySelectorAll('.picture:not([hidden]) canvas')].map((c) => c.width)"
-    assert set(page.run(drawn)) == {720}
+    for version in (0, 1):
+        assert picture(page, version) > 50
     assert len(page.run("document.querySelector('.step.mine').getAttribute('d')")) > 100
     sizes = []
     most = int(page.run("document.getElementById('rate').max"))
     for place in (0, most):
         turn(page, "rate", place)
-        page.wait_for(f"!{BENCH}.coding")
-        page.wait_for(QUIET)
+        page.wait_for(f"!{BENCH}.coding", PATIENCE_S)
+        page.wait_for(QUIET, PATIENCE_S)
         sizes.append(page.run(f"{BENCH}.coding.bytes"))
     assert sizes[0] * 2 < sizes[1]
     before = page.run(f"Array.from({BENCH}.player.voices[1].buffer.getChannelData(0))")
     turn(page, "loss", 20)
-    page.wait_for("document.getElementById('loss-note').textContent.includes('packets are lost')")
-    page.wait_for(QUIET)
+    page.wait_for("document.getElementById('loss-note').textContent.includes('packets are lost')", PATIENCE_S)
+    page.wait_for(QUIET, PATIENCE_S)
     after = page.run(f"Array.from({BENCH}.player.voices[1].buffer.getChannelData(0))")
     assert len(before) == len(after)
     assert before != after
     page.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
     page.click("#download")
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE_S
     while not (tmp_path / "talk.vpc").exists() and time.monotonic() < end:
         time.sleep(0.05)
     data = (tmp_path / "talk.vpc").read_bytes()
     assert len(data) == sizes[1]
     model = page.run(f"{BENCH}.coding.model")
     assert audiocodec.load(model).decompress(data)[0].shape == (1, 44100)
+
+
+def test_a_coded_file_that_is_dropped_is_played(page: Browser, recordings: Path, tmp_path: Path) -> None:
+    bring(page, recordings / "other.wav")
     page.click("#another")
-    bring(page, tmp_path / "talk.vpc")
+    data = audiocodec.load("speech-16k").compress(speech_like(2.0), 16000)
+    (tmp_path / "talk.vpc").write_bytes(data)
+    drop(page, tmp_path / "talk.vpc")
+    loaded(page)
     assert page.run(f"{BENCH}.recording.kind") == "vpc"
     assert page.run("document.getElementById('rate').disabled")
     assert page.run("[...document.querySelectorAll('.voice')].map((v) => v.hidden)") == [True, False, True]
+    page.press(" ")
+    page.wait_for(f"{BENCH}.player.playing && heard.loudness() > 0.01", PATIENCE_S)
+    assert picture(page, 1) > 50
+
+
+def picture(page: Browser, version: int) -> int:
+    """How many shades its spectrogram has."""
+    return page.run(
+        f"(() => {{ const c = document.querySelector('.picture[data-voice=\"{version}\"] canvas');"
+        "const pixels = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; const shades = new Set();"
+        "for (let n = 0; n < pixels.length; n += 4) shades.add(pixels.slice(n, n + 3).join());"
+        "return shades.size; })()"
+    )
+
+
+def test_sizes_are_told(page: Browser, recordings: Path) -> None:
+    bring(page, recordings / "talk.wav")
+    rows = page.run("[...document.querySelectorAll('#sizes tr')].map((r) => [...r.children].map((c) => c.textContent))")
+    assert [row[0] for row in rows[:3]] == ["Samples of 16 bits", "The file dropped", "audiocodec"]
+    assert [row[2] for row in rows[:2]] == ["88.2 kB", "88.2 kB"]
+    ours = page.run(f"{BENCH}.coding.bytes")
+    assert rows[2][2:] == [f"{ours} bytes" if ours < 1000 else f"{ours / 1000:.1f} kB", f"{ours * 8e-3 / 2:.1f} kbps"]
+    assert f"{88200 / ours:.0f} times smaller" in text(page, "#smaller")
+    assert f"{ours * 8e-3 / 2:.2f} kbps" in text(page, ".voice[data-voice='1'] small")
 
 
 def test_keys_switch_at_the_same_moment(page: Browser, recordings: Path) -> None:
-    bring(page, recordings / "talk.wav")
+    bring(page, recordings / "long.wav")
+    page.run("heard.starts.length = 0")
     page.press(" ")
-    page.wait_for(f"{BENCH}.player.playing && {BENCH}.player.time > 0.1")
+    page.wait_for(f"{BENCH}.player.playing && {BENCH}.player.time > 0.1", PATIENCE_S)
+    voices = page.run("[...document.querySelectorAll('.voice:not([hidden])')].map((v) => Number(v.dataset.voice))")
+    # All versions run: they began at one moment, at the same place of the recording.
+    began = page.run("heard.starts.map(([when, offset]) => [when, offset])")
+    assert len(began) == len(voices)
+    assert all(one == began[0] for one in began)
     before, clock = page.run(f"[{BENCH}.player.time, performance.now()]")
     page.press("1")
     after, later = page.run(f"[{BENCH}.player.time, performance.now()]")
-    assert after - before == pytest.approx((later - clock) / 1000, abs=0.06)
-    assert page.run("document.querySelector('.voice[aria-pressed=true]').dataset.voice") == "0"
-    assert page.run(f"{BENCH}.player.voices.filter((v) => v.source).length") == page.run(
-        "document.querySelectorAll('.voice:not([hidden])').length"
-    )
-    page.click(".voice[data-voice='1']")
-    assert page.run(f"{BENCH}.player.active") == 1
+    assert after - before == pytest.approx((later - clock) / 1000, abs=0.1)
+    for version in voices:
+        page.click(f".voice[data-voice='{version}']")
+        assert page.run("document.querySelector('.voice[aria-pressed=true]').dataset.voice") == str(version)
+        wanted = [1 if one == version else 0 for one in voices]
+        gains = f"{json.dumps(voices)}.map((n) => Math.round(1000 * {BENCH}.player.voices[n].gain.gain.value) / 1000)"
+        page.wait_for(f"JSON.stringify({gains}) === '{json.dumps(wanted, separators=(',', ':'))}'", PATIENCE_S)
+        page.wait_for("heard.loudness() > 0.01", PATIENCE_S)
     page.press(" ")  # goes to the page, though a button was clicked last
     assert not page.run(f"{BENCH}.player.playing")
 
 
+OPUS_HELD = """
+const ask = window.fetch;
+window.held = 0;
+window.fetch = (url, options) => {
+  if (!String(url).includes("audio/opus") || held++) return ask(url, options);
+  return new Promise((_, reject) =>
+    options.signal.addEventListener("abort", () => reject(new DOMException("given up", "AbortError"))));
+};
+"""
+
+
+def test_opus_is_heard_beside_ours_at_its_bytes_whenever_knobs_turn(page: Browser, recordings: Path) -> None:
+    if page.run(f"{BENCH}.about.opus_note"):
+        pytest.skip("no Opus is installed")
+    bring(page, recordings / "talk.wav")
+    low = page.run(f"Array.from({BENCH}.player.voices[2].buffer.getChannelData(0))")
+    page.run(OPUS_HELD)
+    most = int(page.run("document.getElementById('rate').max"))
+    turn(page, "rate", most)
+    page.wait_for("held === 1", PATIENCE_S)  # its sound is asked for, and does not come
+    turn(page, "loss", 5)
+    page.wait_for("document.getElementById('loss-note').textContent.includes('packets are lost')", PATIENCE_S)
+    page.wait_for(QUIET, PATIENCE_S)
+    ours, theirs = page.run(f"[{BENCH}.coding.bytes, {BENCH}.opus.bytes]")
+    assert 0.7 * ours < theirs < 1.5 * ours
+    versions = [page.run(f"Array.from({BENCH}.player.voices[{n}].buffer.getChannelData(0))") for n in range(3)]
+    length = min(len(low), *map(len, versions))
+    original, coded, opus = (np.array(one[:length]) for one in versions)
+    for other in (original, coded, np.array(low[:length])):
+        assert np.abs(opus - other).max() > 0.01
+    assert np.corrcoef(original, opus)[0, 1] > 0.8  # and it is the same recording, in time
+    assert text(page, "#sizes tr.theirs th").startswith("Opus")
+    assert picture(page, 2) > 50
+    page.press("3")
+    page.press(" ")
+    page.wait_for(f"{BENCH}.player.playing", PATIENCE_S)
+    assert page.run(f"heard.starts.filter(([, , buffer]) => buffer === {BENCH}.player.voices[2].buffer).length") == 1
+
+
+def test_an_upload_tells_how_far_it_is(page: Browser, tmp_path: Path) -> None:
+    (tmp_path / "long.wav").write_bytes(wav_bytes(20.0, 48000))
+    page.run(
+        "window.said = []; new MutationObserver(() => said.push([document.getElementById('sending-text').textContent,"
+        "document.getElementById('sent').value])).observe(document.getElementById('sending'),"
+        "{subtree: true, childList: true, characterData: true, attributes: true})"
+    )
+    page.call("Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=1e6)
+    try:
+        give(page, tmp_path / "long.wav")
+        page.wait_for("said.some(([text, share]) => /^Sending long.wav: \\d+ %$/.test(text) && share > 0)", PATIENCE_S)
+    finally:
+        page.call(
+            "Network.emulateNetworkConditions", offline=False, latency=0, downloadThroughput=-1, uploadThroughput=-1
+        )
+    page.wait_for("document.getElementById('sending').hidden", PATIENCE_S)
+    loaded(page)
+    shares = [int(told.split()[-2]) for told, _ in page.run("said") if told.endswith("%")]
+    assert any(0 < share < 100 for share in shares)
+    assert shares == sorted(shares)
+
+
 def test_a_wrong_file_is_told_and_the_page_goes_on(page: Browser, recordings: Path) -> None:
     give(page, recordings / "letter.wav")
-    page.wait_for("!document.getElementById('alert').hidden")
-    told = text(page, "#alert p")
-    assert "letter.wav is not audio that can be read" in told
+    assert "letter.wav is not audio that can be read" in told_of(page)
     page.run("window.demo.take(new File([new Uint8Array(60e6)], 'large.wav'))")
     assert "50.0 MB is the most" in text(page, "#alert p")
     bring(page, recordings / "other.wav")
@@ -164,34 +231,16 @@ def test_a_wrong_file_is_told_and_the_page_goes_on(page: Browser, recordings: Pa
 
 
 def test_two_visitors_at_once(page: Browser, client: Client, recordings: Path) -> None:
-    assert CHROMIUM is not None
-    with Browser(CHROMIUM) as other:
+    with opened(client, ()) as other:
         open_page(other, client, 400)
         give(page, recordings / "talk.wav")
         give(other, recordings / "other.wav")
         for one, name, seconds in ((page, "talk.wav", 2.0), (other, "other.wav", 1.2)):
-            one.wait_for(f"!document.getElementById('bench').hidden && {QUIET}")
+            loaded(one)
             assert text(one, "#name") == name
             assert one.run(f"{BENCH}.player.seconds") == pytest.approx(seconds, abs=0.07)
         assert page.run(f"{BENCH}.recording.key") != other.run(f"{BENCH}.recording.key")
         assert other.run("document.documentElement.scrollWidth") <= 400
-
-
-def test_the_microphone_is_recorded_and_live(page: Browser) -> None:
-    page.click("#record")
-    page.wait_for("document.getElementById('recorded').textContent >= '0:01'")
-    page.click("#record")
-    page.wait_for(f"!document.getElementById('bench').hidden && {QUIET}")
-    assert text(page, "#name") == "recording.wav"
-    page.click("#tab-live")
-    page.click("#live-start")
-    page.wait_for("document.getElementById('live-kbps').textContent > '0'")
-    page.wait_for("window.demo.live.answers.length > 30")
-    assert 20 < int(text(page, "#live-delay")) < 1500
-    turn(page, "live-loss", 20)
-    page.wait_for("window.demo.live.totals[1] > 0")
-    page.click("#live-start")
-    assert text(page, "#live-status") == "The microphone is off."
 
 
 def test_nothing_scrolls_sideways_and_everything_has_a_name(page: Browser, recordings: Path) -> None:

@@ -35,8 +35,8 @@ def demo(
 ) -> None:
     """Serve a page to hear the codec: recordings or the microphone, every rate, Opus, lost packets, live.
 
-    It works without a network. Nothing that visitors bring is written to disk to stay: recordings are kept in memory,
-    and forgotten half an hour after their last use.
+    It works without a network. Recordings are kept in memory and forgotten half an hour after their last use; while one
+    is worked on, it also lies in a temporary folder, which is removed with the end of that job.
     """
     from audiocodec.cli.loading import Loader, Placing
     from audiocodec.cli.options import set_threads

@@ -1,4 +1,4 @@
-"""What requests hold and answers look like: bodies within limits, numbers checked, errors that people can read."""
+"""What requests ask and answers look like: numbers checked, errors that people can read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from starlette.responses import JSONResponse, Response
 
 from audiocodec.demo.pool import AbandonedError, BusyError
 from audiocodec.demo.store import Coding, ForgottenError
+from audiocodec.demo.transfer import StalledError
 from audiocodec.errors import AudiocodecError, UsageError
 
 MOST_NAME = 120
-DRAIN = 4
-"""A body that is too large is read to its end, up to so many times the limit: browsers show no answer before that."""
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -30,11 +29,6 @@ def static(name: str) -> Response:
     return Response(place.read_bytes(), media_type=_TYPES[suffix])
 
 
-def wav(data: bytes, headers: dict[str, str] | None = None) -> Response:
-    """A WAV file to be played."""
-    return Response(data, media_type="audio/wav", headers=headers)
-
-
 def told(coding: Coding) -> dict[str, Any]:
     """What a visitor is told of one of our codings."""
     facts = {"model": coding.model, "levels": coding.levels, "bytes": len(coding.data), "kbps": coding.kbps}
@@ -44,20 +38,6 @@ def told(coding: Coding) -> dict[str, Any]:
 def error(status: int, message: str) -> JSONResponse:
     """A refusal in words."""
     return JSONResponse({"error": message}, status_code=status)
-
-
-async def body(request: Request, most: int) -> bytes | None:
-    """The bytes sent, or None where they are more than ``most``."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= most:
-            parts.append(part)
-        else:
-            parts.clear()
-        if size > DRAIN * most:
-            break
-    return b"".join(parts) if size <= most else None
 
 
 def number(request: Request, name: str, least: float, most: float) -> float:
@@ -84,6 +64,13 @@ async def said(_: Request, problem: Exception) -> Response:
     return error(status, str(problem))
 
 
+async def stalled(_: Request, problem: Exception) -> Response:
+    """Too slow; what is still on its way is not read, so the connection cannot serve another request."""
+    answer = error(408, str(problem))
+    answer.headers["connection"] = "close"
+    return answer
+
+
 async def refused(_: Request, problem: Exception) -> Response:
     """What the framework refuses: an address or a method that is not there."""
     assert isinstance(problem, HTTPException)
@@ -102,6 +89,7 @@ async def fault(_: Request, __: Exception) -> Response:
 
 HANDLERS: dict[Any, Any] = {
     AudiocodecError: said,
+    StalledError: stalled,
     HTTPException: refused,
     AbandonedError: gone,
     ClientDisconnect: gone,

@@ -19,9 +19,10 @@ from audiocodec.demo import answers
 from audiocodec.demo.guard import Guard
 from audiocodec.demo.limits import Limits
 from audiocodec.demo.live import LiveDoor
-from audiocodec.demo.pool import BusyError, Pool
+from audiocodec.demo.pool import Pool
 from audiocodec.demo.store import Recording, Store
 from audiocodec.demo.studio import Load, Studio
+from audiocodec.demo.transfer import Delivery, Places, body
 
 LOCAL_NAMES = ("localhost", "localhost.localdomain")
 SWEEP_S = 30.0
@@ -33,11 +34,12 @@ class Demo:
 
     def __init__(self, load: Load, limits: Limits) -> None:
         self.limits = limits
-        self.uploading = 0
         self.store = Store(limits)
         self.studio = Studio(load, limits)
         self.pool = Pool(limits.workers, limits.queue)
         self.live = LiveDoor(self.studio, limits)
+        self.uploading = Places(limits.uploads, "several people are sending recordings just now; try again in a moment")
+        self.listening = Places(limits.listeners, "several people are being sent sound just now; try again in a moment")
 
     async def page(self, request: Request) -> Response:
         """The page itself and its parts; no other file has an address."""
@@ -63,13 +65,8 @@ class Demo:
     async def upload(self, request: Request) -> Response:
         """Take a recording or a .vpc, whose bytes are the body."""
         name = answers.clean_name(request.query_params.get("name", ""))
-        if self.uploading >= self.limits.uploads:
-            raise BusyError("several people are sending recordings just now; try again in a moment")
-        self.uploading += 1
-        try:
-            data = await answers.body(request, self.limits.upload_bytes)
-        finally:
-            self.uploading -= 1
+        with self.uploading.one():
+            data = await body(request, self.limits)
         if data is None:
             most = f"{self.limits.upload_bytes / 1e6:g} MB"
             return answers.error(413, f"{name} is larger than {most}, which is the most this page takes")
@@ -105,7 +102,7 @@ class Demo:
         version = request.path_params["version"]
         if version == "original":
             recording = self.store.get(request.path_params["key"])
-            return answers.wav(await self._work(request, recording, partial(self.studio.original, recording)))
+            return self._wav(await self._work(request, recording, partial(self.studio.original, recording)))
         recording, model, levels = self._asked(request)
         if version == "opus":
 
@@ -113,7 +110,7 @@ class Demo:
                 coding = self.studio.with_opus(recording, model, levels)
                 return self.studio.opus_decoded(recording, coding)
 
-            return answers.wav(await self._work(request, recording, decode_opus))
+            return self._wav(await self._work(request, recording, decode_opus))
         loss = answers.number(request, "loss", 0.0, 1.0)
         seed = int(answers.number(request, "seed", 0, MOST_SEED))
 
@@ -121,7 +118,7 @@ class Demo:
             return self.studio.decoded(recording, self.studio.coding(recording, model, levels), loss, seed)
 
         data, packets, lost = await self._work(request, recording, decode)
-        return answers.wav(data, {"x-packets": str(packets), "x-lost": str(lost)})
+        return self._wav(data, {"x-packets": str(packets), "x-lost": str(lost)})
 
     async def file(self, request: Request) -> Response:
         """The .vpc, to be saved."""
@@ -129,7 +126,10 @@ class Demo:
         coding = await self._work(request, recording, partial(self.studio.coding, recording, model, levels))
         name = recording.name if recording.kind == "vpc" else f"{recording.name.rpartition('.')[0] or 'recording'}.vpc"
         headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}"}
-        return Response(coding.data, media_type="application/octet-stream", headers=headers)
+        return Delivery(coding.data, "application/octet-stream", headers, self.listening, self.limits)
+
+    def _wav(self, data: bytes, headers: dict[str, str] | None = None) -> Response:
+        return Delivery(data, "audio/wav", headers or {}, self.listening, self.limits)
 
     def _asked(self, request: Request) -> tuple[Recording, str, int]:
         recording = self.store.get(request.path_params["key"])
@@ -142,10 +142,13 @@ class Demo:
         return await self.pool.run(job, request.is_disconnected)
 
 
-def make_app(load: Load, limits: Limits | None = None, names: Collection[str] = (), any_address: bool = False) -> Guard:
-    """The application. ``load`` gives the codec of a model's folder, the same one every time it is asked.
+def make_app(
+    load: Load, limits: Limits | None = None, names: Collection[str] = (), any_address: bool = False
+) -> tuple[Guard, Callable[[], None]]:
+    """The application, and what ends the work that it has in hand, to be called when the server is told to end.
 
-    It answers to localhost and the host ``names``, and with ``any_address`` to every IP address.
+    ``load`` gives the codec of a model's folder, the same one every time it is asked. The application answers to
+    localhost and the host ``names``, and with ``any_address`` to every IP address.
     """
     demo = Demo(load, limits or Limits())
 
@@ -174,7 +177,7 @@ def make_app(load: Load, limits: Limits | None = None, names: Collection[str] = 
         WebSocketRoute("/api/live", demo.live.serve),
     ]
     app = Starlette(routes=routes, lifespan=life, exception_handlers=answers.HANDLERS)
-    return Guard(app, (*LOCAL_NAMES, *names), any_address)
+    return Guard(app, (*LOCAL_NAMES, *names), any_address), demo.pool.end
 
 
 async def _sweep(store: Store) -> None:

@@ -6,9 +6,11 @@ it can send requests and open sockets across origins, so those that say where th
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ipaddress
 import json
-from collections.abc import Collection
+from collections.abc import Awaitable, Collection
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,7 +49,7 @@ class Guard:
             if refusal:
                 await receive()
                 return await send({"type": "websocket.close", "code": 1008, "reason": refusal})
-            return await self._app(scope, receive, send)
+            return await _until_the_end(self._app(scope, receive, send))
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -57,7 +59,7 @@ class Guard:
             await send(message)
 
         if not refusal:
-            return await self._app(scope, receive, send_guarded)
+            return await _until_the_end(self._app(scope, receive, send_guarded))
         body = json.dumps({"error": refusal}).encode()
         kinds = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send_guarded({"type": "http.response.start", "status": 403, "headers": kinds})
@@ -68,7 +70,7 @@ class Guard:
         if not self._ours(host):
             return "this page is served under another name; open the address that the command printed"
         origin = headers.get("origin")
-        if changing and origin is not None and urlsplit(origin).netloc != host:
+        if changing and origin is not None and _netloc(origin) != host:
             return "requests from other pages are refused"
         return None
 
@@ -84,3 +86,17 @@ class Guard:
         except ValueError:
             return False
         return self._addresses or address.is_loopback
+
+
+def _netloc(origin: str) -> str | None:
+    """Host and port of an origin; None where it cannot be read."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+async def _until_the_end(answering: Awaitable[None]) -> None:
+    """The server cancels what it can wait for no longer when it ends: that is no fault, and needs no traceback."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await answering

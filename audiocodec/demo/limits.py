@@ -24,6 +24,12 @@ class Limits:
     """Jobs that may wait; a visitor beyond them is asked to try again."""
     uploads: int = 4
     """At once: each is held in memory before it is looked at."""
+    listeners: int = 8
+    """Recordings on their way to players at once: each is held in memory until it is read."""
+    stall_s: float = 20.0
+    """A sender who sends nothing for so long, or a reader who reads nothing, is given up."""
+    transfer_s: float = 300.0
+    """One upload, or one recording on its way to a player, takes at most so long."""
     live: int = 2
     """Microphones at once: each takes a good part of a core while it is on."""
 

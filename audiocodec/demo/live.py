@@ -9,6 +9,7 @@ each), and the samples decoded so far.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import struct
 import time
@@ -19,52 +20,20 @@ import numpy as np
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from audiocodec.audio import MAX_RATE, MIN_RATE, Resampler
 from audiocodec.demo.limits import Limits
+from audiocodec.demo.loop import Loop
+from audiocodec.demo.transfer import StalledError, in_time
 from audiocodec.errors import AudiocodecError, AudioError, UsageError
-from audiocodec.streaming import StreamDecoder, StreamEncoder
 
 if TYPE_CHECKING:
-    from audiocodec.codec import Codec
     from audiocodec.demo.studio import Studio
 
 MOST_SAMPLES = 48_000  # in one message
-SILENT_S = 20.0  # a microphone sends fifty messages a second
+SILENT_S = 20.0  # a microphone sends fifty messages a second, and its page reads as many
+MOST_NUMBER = 2**31
+ODD = "the page sent something that is no live audio; reload it"
 _NUMBER = struct.Struct("<I")
 _ANSWER = struct.Struct("<IfIHH")
-
-
-class Loop:
-    """One microphone's way through the codec, at the rate of its page; frames are computed one at a time."""
-
-    def __init__(self, codec: Codec, levels: int, sample_rate: int) -> None:
-        if not MIN_RATE <= sample_rate <= MAX_RATE:
-            raise UsageError(f"a microphone at {sample_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
-        self._codec = codec
-        self._to_codec = Resampler(sample_rate, codec.sample_rate, 1, live=True)
-        self._from_codec = Resampler(codec.sample_rate, sample_rate, 1, live=True)
-        self._luck = np.random.default_rng()
-        self._levels: int | None = None
-        self.set_levels(levels)
-
-    def set_levels(self, levels: int) -> None:
-        """Go on at another rate: a stream of its own, since a stream keeps the rate that its header states."""
-        if levels == self._levels:
-            return
-        rate, self._levels = self._codec.choose_rate(levels=levels), levels
-        self._encoder = StreamEncoder(self._codec, rate, block_frames=1)
-        self._decoder = StreamDecoder(self._codec, live=True)
-        self._decoder.push(self._encoder.header.pack())
-
-    def feed(self, samples: np.ndarray, loss: float) -> tuple[np.ndarray, int, int, int]:
-        """int16 ``[n]`` to int16 ``[m]``; bytes coded, packets, and those of them that were lost."""
-        wave = samples.astype(np.float32)[None] / 32768.0
-        packets = self._encoder.push(self._to_codec.push(wave))
-        lost = self._luck.random(len(packets)) < loss
-        heard = [self._decoder.push(packet) for packet, gone in zip(packets, lost, strict=True) if not gone]
-        out = self._from_codec.push(np.concatenate([np.zeros((1, 0), np.float32), *heard], axis=1))
-        coded = np.clip(np.rint(out[0] * 32767.0), -32768, 32767).astype("<i2")
-        return coded, sum(map(len, packets)), len(packets), int(lost.sum())
 
 
 class LiveDoor:
@@ -83,31 +52,34 @@ class LiveDoor:
         self._inside += 1
         try:
             await self._talk(socket)
-        except WebSocketDisconnect:
-            pass
+        except (WebSocketDisconnect, StalledError):
+            pass  # nobody would read a reason
         except AudiocodecError as error:
             await _refuse(socket, str(error))
-        except (ValueError, TypeError, KeyError, struct.error):
-            await _refuse(socket, "the page sent something that is no live audio; reload it")
         finally:
             self._inside -= 1
 
     async def _talk(self, socket: WebSocket) -> None:
-        settings = json.loads((await _received(socket)).get("text") or "")
-        codec = await self._run(self._studio.codec, str(settings["model"]))
-        loop = await self._run(Loop, codec, int(settings["levels"]), int(settings["sample_rate"]))
+        settings = _settings(await _received(socket))
+        model, levels, rate = settings.get("model"), _integer(settings, "levels"), _integer(settings, "sample_rate")
+        if not isinstance(model, str):
+            raise UsageError(ODD)
+        codec = await self._run(self._studio.codec, model)
+        loop = await self._run(Loop, codec, levels, rate)
         loss = _loss(settings)
         ready = {"ready": True, "algorithmic_ms": 1000.0 * codec.latency_samples / codec.sample_rate}
-        await socket.send_text(json.dumps(ready))
+        await in_time(socket.send_text(json.dumps(ready)), SILENT_S)
         end = time.monotonic() + self._limits.seconds
         while time.monotonic() < end:
             message = await _received(socket)
             if message.get("text"):
-                changed = json.loads(message["text"])
+                changed = _settings(message)
                 loss = _loss(changed)
-                await self._run(loop.set_levels, int(changed["levels"]))
+                await self._run(loop.set_levels, _integer(changed, "levels"))
                 continue
-            await socket.send_bytes(await self._run(_answered, loop, message.get("bytes") or b"", loss))
+            answer = await self._run(_answered, loop, message.get("bytes") or b"", loss)
+            # A page that does not read holds a place as much as one that does not send.
+            await in_time(socket.send_bytes(answer), SILENT_S)
         await _refuse(socket, f"live for {self._limits.seconds / 60:g} minutes, which is the most; begin again")
 
     async def _run(self, job: Any, *arguments: Any) -> Any:
@@ -119,6 +91,8 @@ class LiveDoor:
 
 
 def _answered(loop: Loop, data: bytes, loss: float) -> bytes:
+    if len(data) < _NUMBER.size or len(data) % 2:
+        raise AudioError(ODD)
     number = _NUMBER.unpack_from(data)[0]
     samples = np.frombuffer(data, "<i2", offset=_NUMBER.size)
     if len(samples) > MOST_SAMPLES:
@@ -128,8 +102,31 @@ def _answered(loop: Loop, data: bytes, loss: float) -> bytes:
     return _ANSWER.pack(number, 1000.0 * (time.perf_counter() - begin), size, packets, lost) + out.tobytes()
 
 
+def _settings(message: Message) -> dict[str, Any]:
+    """The JSON object of a message. Raises UsageError where it holds none."""
+    try:
+        settings = json.loads(message.get("text") or "")
+    except (ValueError, RecursionError):
+        settings = None
+    if not isinstance(settings, dict):
+        raise UsageError(ODD)
+    return settings
+
+
+def _integer(settings: dict[str, Any], name: str) -> int:
+    value = settings.get(name)
+    # An infinity, NaN and an integer of a thousand digits all fail the comparison.
+    if not isinstance(value, (int, float)) or not abs(value) < MOST_NUMBER:
+        raise UsageError(ODD)
+    return int(value)
+
+
 def _loss(settings: dict[str, Any]) -> float:
-    return min(max(float(settings.get("loss", 0.0)), 0.0), 1.0)
+    """The share of packets to be lost, 0 to 1."""
+    value = settings.get("loss", 0.0)
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise UsageError(ODD)
+    return float(value)
 
 
 async def _received(socket: WebSocket) -> Message:
@@ -144,5 +141,7 @@ async def _received(socket: WebSocket) -> Message:
 
 
 async def _refuse(socket: WebSocket, reason: str) -> None:
-    await socket.send_text(json.dumps({"error": reason}))
-    await socket.close(1000)
+    """Say why, and close; where the page has gone meanwhile, or does not read, nothing is said."""
+    with contextlib.suppress(WebSocketDisconnect, StalledError, RuntimeError):
+        await in_time(socket.send_text(json.dumps({"error": reason})), SILENT_S)
+        await in_time(socket.close(1000), SILENT_S)

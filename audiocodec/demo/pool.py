@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from audiocodec.errors import AudiocodecError
@@ -39,6 +40,8 @@ class Pool:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="demo")
         self._taken = 0
         self._lock = threading.Lock()
+        self._running: set[threading.Event] = set()
+        self._ended = False
 
     async def run(self, job: Callable[[], T], has_gone: Callable[[], Awaitable[bool]] | None = None) -> T:
         """What ``job`` returns or raises; its thread is another.
@@ -49,9 +52,12 @@ class Pool:
             if self._taken >= self._most:
                 raise BusyError("too many people are using this page just now; try again in a little while")
             self._taken += 1
-        gone = threading.Event()
+            gone = threading.Event()
+            self._running.add(gone)
+            if self._ended:
+                gone.set()
         future = self._threads.submit(_watched, job, gone)
-        future.add_done_callback(self._done)
+        future.add_done_callback(partial(self._done, gone))
         answer = asyncio.wrap_future(future)
         while has_gone is not None:
             done, _ = await asyncio.wait([answer], timeout=LOOK_S)
@@ -61,9 +67,17 @@ class Pool:
                 gone.set()
         return await answer
 
-    def _done(self, _: Future[T]) -> None:
+    def _done(self, gone: threading.Event, _: Future[T]) -> None:
         with self._lock:
             self._taken -= 1
+            self._running.discard(gone)
+
+    def end(self) -> None:
+        """Give up what runs and what comes: the server ends, and nobody will hear of it. Waits for nothing."""
+        with self._lock:
+            self._ended = True
+            for gone in self._running:
+                gone.set()
 
     def close(self) -> None:
         """Start nothing more; what runs ends by itself."""

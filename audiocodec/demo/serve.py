@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 
 import uvicorn
 
@@ -15,7 +16,7 @@ from audiocodec.demo.studio import Load
 from audiocodec.errors import UsageError
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
-EVERYWHERE = ("0.0.0.0", "::")
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # to listen at, and where this machine finds it
 MOST_MESSAGE = 1 << 18  # bytes of live audio at once
 
 
@@ -43,8 +44,9 @@ def serve(load: Load, host: str, port: int, limits: Limits, open_browser: bool =
 def server(load: Load, host: str, limits: Limits) -> uvicorn.Server:
     """The server, not yet running."""
     names = () if host in (*LOCAL, *EVERYWHERE) else (host.lower(),)
-    app = make_app(load, limits, (*names, socket.gethostname().lower()), any_address=host not in LOCAL)
-    return uvicorn.Server(
+    app, end = make_app(load, limits, (*names, socket.gethostname().lower()), any_address=host not in LOCAL)
+    return _Server(
+        end,
         uvicorn.Config(
             app,
             log_level="warning",
@@ -53,8 +55,21 @@ def server(load: Load, host: str, limits: Limits) -> uvicorn.Server:
             ws_max_size=MOST_MESSAGE,
             timeout_graceful_shutdown=2,
             lifespan="on",
-        )
+        ),
     )
+
+
+class _Server(uvicorn.Server):
+    """Calls ``end`` before it waits for requests that are being answered: they would not end by themselves in time."""
+
+    def __init__(self, end: Callable[[], None], config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._end = end
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End."""
+        self._end()
+        await super().shutdown(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -69,5 +84,5 @@ def listen(host: str, port: int) -> socket.socket:
 
 def address(host: str, port: int) -> str:
     """What to open in a browser."""
-    shown = "127.0.0.1" if host in EVERYWHERE else f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{port}/"
+    shown = EVERYWHERE.get(host, host)
+    return f"http://[{shown}]:{port}/" if ":" in shown else f"http://{shown}:{port}/"

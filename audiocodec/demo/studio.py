@@ -91,12 +91,17 @@ class Studio:
         codec = self._load(model.folder)
         rate = codec.rate_of(header)
         frames, problem = extent(header, data, most=self._limits.seconds)
-        seconds = frames * header.hop_samples / header.sample_rate
+        seconds = max(0, frames * header.hop_samples - header.pre_skip) / header.sample_rate
         self._check_length(name, seconds)
         if header.total_samples is not None:
-            seconds = header.total_samples / header.source_rate
+            stated_s = header.total_samples / header.source_rate
+            if stated_s > seconds:
+                problem = problem or "it ends before the length that it states"
+            seconds = min(seconds, stated_s)
         if not seconds:
-            raise AudioError(f"{name} holds no sound")
+            raise AudioError(
+                f"{name} holds no sound{f' that can be decoded: it is damaged ({problem})' if problem else ''}"
+            )
         recording = Recording(
             name=name,
             data=data,

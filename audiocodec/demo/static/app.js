@@ -1,9 +1,10 @@
 // The page: what is dropped, chosen or recorded goes to the bench; the other tab is live.
-import { Bench, clock, size } from "./bench.js";
+import { Bench } from "./bench.js";
 import { Knobs } from "./knobs.js";
 import { Live } from "./live.js";
 import { getJson, Told, upload } from "./server.js";
-import { converted, NoMicrophone, openMicrophone, wavFile } from "./sound.js";
+import { converted, fitted, longest, NoMicrophone, openMicrophone } from "./sound.js";
+import { clock, size, span } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const UNREADABLE = "is not audio that can be read";
@@ -11,6 +12,7 @@ let about;
 let bench;
 let live;
 let microphone = null;
+let opening = null; // the attempt that may become it
 
 function alertOf(error) {
   const known = error instanceof Told || error instanceof NoMicrophone;
@@ -27,8 +29,9 @@ function quiet() {
   $("alert").hidden = true;
 }
 
-async function take(file) {
+async function take(file, note = "") {
   quiet();
+  opening = null;
   const { upload_bytes: most } = about.limits;
   if (file.size > most) {
     return alertOf(new Told(`${file.name} is ${size(file.size)}, and ${size(most)} is the most this page takes`));
@@ -38,6 +41,7 @@ async function take(file) {
   $("sending").hidden = false;
   try {
     const recording = await sent(file);
+    if (note) recording.notices.push(note);
     $("sending").hidden = true;
     const shown = bench.show(recording);
     $("name").focus(); // what had the focus is hidden now
@@ -65,10 +69,11 @@ async function sent(file) {
   } catch (error) {
     if (!error.message.includes(UNREADABLE)) throw error;
     progress(`Converting ${file.name}`, null);
-    const wav = await converted(file).catch(() => {
-      throw error;
-    });
-    return send(wav);
+    const wav = await converted(file, about.limits);
+    if (!wav) throw error;
+    const recording = await send(wav.file);
+    if (wav.note) recording.notices.push(wav.note);
+    return recording;
   }
 }
 
@@ -80,33 +85,45 @@ function progress(text, share) {
 
 async function record() {
   if (microphone) return microphone.finish();
+  if (opening) return; // a double click asks for one microphone
   quiet();
+  const attempt = (opening = {});
   const pieces = [];
   let opened;
   try {
-    opened = await openMicrophone((piece) => {
+    opened = await openMicrophone((piece, rate) => {
       pieces.push(piece);
-      const seconds = (pieces.length * piece.length) / opened.context.sampleRate;
+      const seconds = (pieces.length * piece.length) / rate;
       $("recorded").textContent = clock(seconds);
       $("level").value = Math.min(1, 1.6 * Math.max(...piece.map(Math.abs)));
-      if (seconds >= about.limits.seconds) microphone?.finish();
+      if (seconds >= longest(about.limits, rate)) microphone?.finish();
     });
   } catch (error) {
+    if (opening !== attempt) return;
+    opening = null;
     return alertOf(error);
   }
+  if (opening !== attempt) return opened.close(); // given up meanwhile
+  opening = null;
   microphone = {
     finish() {
       microphone = null;
       const rate = opened.context.sampleRate;
       opened.close();
       recordingShown(false);
-      if (!pieces.length) return alertOf(new Told("nothing was recorded"));
-      const samples = new Float32Array(pieces.length * pieces[0].length);
-      pieces.forEach((piece, n) => samples.set(piece, n * piece.length));
-      take(wavFile([samples], rate, "recording.wav"));
+      takeRecorded(pieces, rate).catch(alertOf);
     },
   };
   recordingShown(true);
+}
+
+async function takeRecorded(pieces, rate) {
+  if (!pieces.length) throw new Told("nothing was recorded");
+  const most = Math.floor(longest(about.limits, rate) * rate);
+  const samples = new Float32Array(pieces.length * pieces[0].length);
+  pieces.forEach((piece, n) => samples.set(piece, n * piece.length));
+  const { file, note } = await fitted([samples.subarray(0, most)], rate, "recording.wav", about.limits);
+  await take(file, note);
 }
 
 function recordingShown(on) {
@@ -134,6 +151,7 @@ function tabs() {
     }
     quiet();
     if (tab.id === "tab-live") {
+      opening = null;
       bench.player.pause();
       live.draw();
     } else if (live.on) {
@@ -168,10 +186,8 @@ function dropping() {
 
 async function begin() {
   about = await getJson("/api/about");
-  const minutes = about.limits.seconds / 60;
-  const length = minutes >= 2 ? `${+minutes.toFixed(1)} minutes` : `${about.limits.seconds.toFixed(0)} seconds`;
   $("drop-note").textContent =
-    `WAV, FLAC, MP3, Ogg Vorbis or Opus, and what your browser can play; up to ${size(about.limits.upload_bytes).replace(".0", "")} and ${length}.`;
+    `WAV, FLAC, MP3, Ogg Vorbis or Opus, and what your browser can play; up to ${size(about.limits.upload_bytes).replace(".0", "")} and ${span(about.limits.seconds)}.`;
   const kept = Math.round(about.limits.kept_s / 60);
   $("footer").textContent = `Sound goes to this server alone, is kept in its memory for ${kept} minutes after its last use, and then forgotten.`;
   const knobs = new Knobs("", about, true, (what) => bench.change(what), alertOf);

@@ -2,15 +2,12 @@
 import { decoded, Player } from "./player.js";
 import * as pictures from "./pictures.js";
 import { forget, getAudio, getJson, place, postJson } from "./server.js";
+import { clock, size } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const DEBOUNCE_MS = 220;
 const MOST_HZ = 12000;
 const HINT = "Keys 1, 2 and 3 switch at the same moment, space plays and pauses.";
-
-export const size = (bytes) =>
-  bytes < 1e3 ? `${bytes} bytes` : bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-export const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
 
 export class Bench {
   constructor(knobs, about, onError) {
@@ -105,7 +102,7 @@ export class Bench {
 
   async loadOriginal(recording) {
     const { data } = await this.watched(recording, getAudio(place(recording.key, "audio/original")));
-    if (this.recording === recording) await this.hear(0, data);
+    await this.hear(0, data, () => this.recording === recording);
   }
 
   // The newest change wins: what is being fetched for an older one is given up.
@@ -142,13 +139,9 @@ export class Bench {
       $("loss-note").textContent = loss ? `${ours.lost} of ${ours.packets} packets are lost` : "As on a network, of 20 ms each";
       this.lossText = loss ? `, ${Math.round(100 * loss)} % lost` : "";
       this.draw();
-      await this.hear(1, ours.data);
-      if (!current() || this.voices[2].hidden || this.opus) return this.busy(2, false);
-      this.opus = await this.watched(recording, postJson(place(recording.key, "opus", query), options));
-      if (!current()) return;
-      this.draw();
-      if (!this.opus.note) await this.hear(2, (await getAudio(place(recording.key, "audio/opus", query), options)).data);
-      this.busy(2, false);
+      await this.hear(1, ours.data, current);
+      if (!this.voices[2].hidden && !this.opus) await this.refreshOpus(query, options, current);
+      if (current()) this.busy(2, false);
     } catch (error) {
       if (error.name === "AbortError" || !current()) return;
       this.busy(1, false);
@@ -157,10 +150,24 @@ export class Bench {
     }
   }
 
-  async hear(index, data) {
-    const recording = this.recording;
-    const buffer = await decoded(data, recording.sample_rate);
-    if (recording !== this.recording) return;
+  // Opus's figures are shown once its sound is there: where a knob is turned meanwhile, both are asked for again.
+  async refreshOpus(query, options, current) {
+    const { recording } = this;
+    const opus = await this.watched(recording, postJson(place(recording.key, "opus", query), options));
+    if (!current()) return;
+    if (!opus.note) {
+      const { data } = await getAudio(place(recording.key, "audio/opus", query), options);
+      await this.hear(2, data, current);
+      if (!current()) return;
+    }
+    this.opus = opus;
+    this.draw();
+  }
+
+  async hear(index, data, current) {
+    if (!current()) return;
+    const buffer = await decoded(data, this.recording.sample_rate);
+    if (!current()) return;
     const had = this.player.has(index);
     this.player.set(index, buffer);
     if (index === 1 && !had && this.player.active === 0 && !this.player.playing) this.player.select(1);

@@ -1,5 +1,8 @@
 // Runs in the audio thread: plays pieces as they come, from a buffer that is kept as short as the network allows.
-// It waits until `target` samples are there; where more than twice as many pile up, it drops some.
+// It waits until `target` samples are there; where more than MOST times as many pile up, it drops some. Of each piece
+// it tells how many seconds it waits behind those that came before.
+const MOST = 3;
+
 class Playout extends AudioWorkletProcessor {
   constructor({ processorOptions }) {
     super();
@@ -8,11 +11,11 @@ class Playout extends AudioWorkletProcessor {
     this.held = 0;
     this.at = 0;
     this.waiting = true;
-    this.told = 0;
     this.port.onmessage = ({ data }) => {
+      if (!this.waiting) this.port.postMessage(this.held / sampleRate);
       this.pieces.push(data);
       this.held += data.length;
-      while (this.held > 3 * this.target && this.pieces.length > 1) this.drop();
+      while (this.held > MOST * this.target && this.pieces.length > 1) this.drop();
     };
   }
 
@@ -38,7 +41,6 @@ class Playout extends AudioWorkletProcessor {
       }
     }
     for (let other = 1; other < output.length; other++) output[other].set(channel);
-    if (++this.told % 40 === 0) this.port.postMessage(this.held / sampleRate);
     return true;
   }
 }
