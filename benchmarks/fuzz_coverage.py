@@ -12,15 +12,15 @@ which libFuzzer saves as ``crash-...``; so is memory beyond its ``-rss_limit_mb`
 Only Python guides, so the entropy coder is the one in Python, unless AUDIOCODEC_NATIVE=1 asks for C. Further arguments
 are libFuzzer's.
 
-An empty folder is filled with the corpus in ``tests/corpus``, which the tests run through once. To keep a new one:
+An empty folder is filled with the corpus in ``tests/corpus``, which the tests run through once. To put what a folder
+holds in its place:
 
-    python benchmarks/fuzz_coverage.py stream merged/ corpus/ -merge=1 --keep
+    python benchmarks/fuzz_coverage.py stream corpus/ --keep
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -54,13 +54,10 @@ def main() -> None:
         raise SystemExit(f"{__doc__}\nname a target: {', '.join(fuzz_targets.TARGETS)}")
     target = sys.argv.pop(1)
     folders = [Path(argument) for argument in sys.argv[1:] if not argument.startswith("-")]
-    if "--keep" in sys.argv:  # libFuzzer ends the process that it runs in
-        words = [word for word in sys.argv[1:] if word != "--keep"]
-        folders[0].mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, __file__, target, *words], check=True)
+    if "--keep" in sys.argv:
         print(f"{fuzz_targets.keep(target, folders[0])} inputs kept in {fuzz_targets.CORPUS / target}.zip")
         return
-    if folders and "-merge=1" not in sys.argv:
+    if folders:
         fill(folders[0], target)
     custom = {"custom_mutator": resealed} if target == "stream" else {}
     atheris.Setup(sys.argv, fuzz_targets.TARGETS[target], **custom)

@@ -106,7 +106,7 @@ def corpus(target: str) -> dict[str, bytes]:
 
 
 def keep(target: str, folder: Path) -> int:
-    """Put the files of a (merged) corpus folder into the repository's archive; how many there are."""
+    """Put the files of a corpus folder into the repository's archive; how many there are."""
     buffer, files = io.BytesIO(), sorted(path for path in folder.iterdir() if path.is_file())
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for path in files:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import tables_live
 import tables_loss
 import tables_speed
 
@@ -108,6 +109,11 @@ TABLES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "training": (tables_speed.training, ("docs/speed.md",)),
     "kernels": (tables_speed.kernels, ("docs/speed.md",)),
     "before-after": (tables_speed.before_after, ("docs/speed.md",)),
+    "live-pipe": (tables_live.pipe, ("docs/live.md",)),
+    "live-call": (tables_live.call, ("docs/live.md",)),
+    "live-soak": (tables_live.soak, ("docs/live.md",)),
+    "live-kills": (tables_live.kills, ("docs/live.md",)),
+    "live-fuzz": (tables_live.fuzz, ("docs/live.md",)),
     "loss-run": (tables_loss.run, ("docs/loss.md",)),
     "loss-copies": (tables_loss.copies_of_opus, ("docs/loss.md",)),
     "loss-promises": (tables_loss.promises, ("docs/loss.md",)),
