@@ -110,10 +110,12 @@ class FrameHistory:
         after = None
         if following is not None and place + rest - 1 <= GAP_FRAMES:
             after = self._runtime.latents(following[:, None], self._rates)[:, 0]
-        missing = ((0, 0), (self._context - self._past.shape[1], 0))
-        past, estimated = np.pad(self._past, (*missing, (0, 0))), np.pad(self._estimated, missing, constant_values=1)
+        past, estimated = self._past, self._estimated
+        if absent := self._context - past.shape[1]:  # the stream has just begun
+            past = np.pad(past, ((0, 0), (absent, 0), (0, 0)))
+            estimated = np.pad(estimated, ((0, 0), (absent, 0)), constant_values=1)
         guess = self._predictor.estimate(past, estimated, after, place, rest, self._detail)
-        return guess * (past != 0).any(axis=1)  # dimensions that the rate leaves out are zero in every frame
+        return guess * past.any(axis=1)  # dimensions that the rate leaves out are zero in every frame
 
     def _append(self, latents: Latents, estimated: bool) -> None:
         flags = np.full(latents.shape[:2], estimated, np.float32)

@@ -44,22 +44,26 @@ def call() -> str:
 
 
 def soak() -> str:
-    """Many streams at once."""
-    row = _read("soak.json")
-    sizes, grown = (" and ".join(f"{size:.1f}" for size in row[name]) for name in ("memory_mb", "growth_mb"))
+    """Many streams at once, the most first."""
     lines = [
-        f"{row['streams']} streams in {row['seconds'] / 60:.0f} minutes, {row['at_once']} at a time, in "
-        f"{row['processes']} processes; {100 * row['loss']:g} % of packets lost; processors busy "
-        f"{100 * row['cpu_share']:.0f} %; memory {sizes} MB, grown by {grown} MB; samples within {row['apart']:.1e} of "
-        f"those of a stream alone. {'NOT held: ' + '; '.join(row['broken']) if row['broken'] else 'Held.'}",
-        "",
-        "| | seconds of audio a second | p50 ms | p95 ms | p99 ms | most ms | longer than a frame |",
-        "| --- |" + " ---: |" * 6,
+        "| streams at a time | minutes | in all | seconds of audio a second | processors busy "
+        "| encode p50 / p95 / p99 / most ms "
+        "| decode p50 / p95 / p99 / most ms | memory MB | grown by MB | samples apart | |",
+        "|" + " ---: |" * 10 + " --- |",
     ]
-    for kind in ("encode", "decode"):
-        one = row[kind]
-        times = " | ".join(f"{one[name]:.1f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms"))
-        lines.append(f"| {kind} | {one['audio_seconds_a_second']:.1f} | {times} | {100 * one['late']:.1f} % |")
+    runs = [_read(path.name) for path in STORED.glob("soak*.json")]
+    for row in sorted(runs, key=lambda row: -row["at_once"]):
+        times = [
+            " / ".join(f"{row[kind][name]:.0f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms"))
+            for kind in ("encode", "decode")
+        ]
+        heard = " and ".join(f"{row[kind]['audio_seconds_a_second']:.1f}" for kind in ("encode", "decode"))
+        sizes, grown = (" and ".join(f"{size:.1f}" for size in row[name]) for name in ("memory_mb", "growth_mb"))
+        lines.append(
+            f"| {row['at_once']} | {row['minutes']:g} | {row['streams']} | {heard} | {100 * row['cpu_share']:.0f} % "
+            f"| {times[0]} | {times[1]} | {sizes} | {grown} | {row['apart']:.1e} "
+            f"| {'not held: ' + '; '.join(row['broken']) if row['broken'] else 'held'} |"
+        )
     return "\n".join(lines)
 
 

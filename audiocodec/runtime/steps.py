@@ -7,7 +7,7 @@ it yields is what it produces. So the stream does not know with whom it is compu
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -41,8 +41,8 @@ class Step:
 
     @property
     def alike(self) -> tuple[int, str, int]:
-        """Equal for steps that can be one batch: of one runtime and kind, and of one length."""
-        return id(self.runtime), self.kind, self.rows.shape[1]
+        """Equal for steps that can be one batch: of one runtime, direction and length."""
+        return id(self.runtime), "encode" if self.kind == "encode" else "decode", self.rows.shape[1]
 
 
 Work = Generator[Step | Product, Any, None]
@@ -55,6 +55,8 @@ def run_together(steps: Sequence[Step]) -> list[Answer]:
     """
     if len(steps) == 1:
         return [steps[0].run()]
+    if len({step.kind for step in steps}) > 1:
+        steps = _as_latents(steps)
     runtime, sizes = steps[0].runtime, [len(step.rows) for step in steps]
     whole = Step(
         runtime,
@@ -65,6 +67,15 @@ def run_together(steps: Sequence[Step]) -> list[Answer]:
     )
     result, state = whole.run()
     return list(zip(np.split(result, list(accumulate(sizes))[:-1]), runtime.part(state, sizes), strict=True))
+
+
+def _as_latents(steps: Sequence[Step]) -> list[Step]:
+    """Steps to decode as steps to synthesise, beside such: few frames are estimated, and are no batch of their own."""
+    runtime, told = steps[0].runtime, [step for step in steps if step.kind == "decode"]
+    rates = [rate for step in told for rate in step.rates]
+    latents = runtime.latents(np.concatenate([step.rows for step in told]), rates)
+    parts = iter(np.split(latents, list(accumulate(len(step.rows) for step in told))[:-1]))
+    return [replace(step, kind="synthesise", rows=next(parts)) if step.kind == "decode" else step for step in steps]
 
 
 def alone(work: Work[Product]) -> Iterator[Product]:
