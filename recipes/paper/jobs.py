@@ -24,9 +24,10 @@ SCALAR = ("fsp", "fsq", "tokenbridge")
 PAPER_PUSH_FRACTION = 0.01
 # Part of every hash: raised when what is measured, or how, changes in a way that the settings do not tell.
 MEASUREMENT = 1
-# Settings of bottlenecks that came after runs were stored. At these values all is as it was, and so the hash is too.
+# Settings that came after runs were stored. At these values all is as it was, and so the hash is too.
 ADDED_SINCE = {"vp": {"quantise_probability": 0.0}}
 MODEL_ADDED_SINCE = {"learnt_noise": False, "band_edges": []}
+RECIPE_ADDED_SINCE = {"frame_loss": 0.0}
 
 
 class Method(Strict):
@@ -176,7 +177,12 @@ def _hash(recipe: Recipe, scale: Scale) -> str:
     for name in ("train", "validation", "cache", "workers", "prefetch", "memory_gb"):  # place and speed decide nothing
         told["data"].pop(name)
     bottleneck = told["model"]["bottleneck"]
-    for settings, added in ((bottleneck, ADDED_SINCE.get(bottleneck["kind"], {})), (told["model"], MODEL_ADDED_SINCE)):
+    sections = (
+        (bottleneck, ADDED_SINCE.get(bottleneck["kind"], {})),
+        (told["model"], MODEL_ADDED_SINCE),
+        (told, RECIPE_ADDED_SINCE),
+    )
+    for settings, added in sections:
         for name, before in added.items():
             if settings[name] == before:
                 settings.pop(name)
