@@ -102,7 +102,8 @@ class Predictor:
         x = self._layer("into", features(past, estimated, following, place, rest, detail))
         for block in range(BLOCKS):
             hidden = self._layer(f"blocks.{block}.first", _normalised(x))
-            x = x + self._layer(f"blocks.{block}.second", hidden / (1 + np.exp(-hidden)))  # SiLU
+            silu = hidden * (0.5 + 0.5 * np.tanh(0.5 * hidden))  # by the tangent, which cannot overflow
+            x = x + self._layer(f"blocks.{block}.second", silu)
         return straight_line(past, following, place, rest) + self._layer("out", x)
 
     def _layer(self, name: str, x: Latents) -> Latents:

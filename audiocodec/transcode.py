@@ -199,18 +199,10 @@ def decode_file(
             ahead(events, depth) as following,
             ahead(_sounds(decoder, chain([beginning], following)), depth) as pieces,
         ):
-            # By what the stream is, not by where it goes: a pipe gives the samples that a file gives.
-            running = header.running_frames is not None
-            resampler = Resampler(header.sample_rate, rate, header.channels, running)
-            for piece in pieces:
-                writer.write(resampler.push(piece))
-                if progress:
-                    progress(writer.samples_written / rate, _seconds(total, rate))
+            samples_in = _write(writer, pieces, decoder, rate, progress)
             total = _total(decoder.total_samples, header, rate)
-            held = resampled_length(resampler.samples_in, header.sample_rate, rate)
-            writer.write(resampler.flush(held if total is None else min(held, total)))
             if ending is None or not ending.asked:
-                _check_anything(decoder, resampler.samples_in, header)
+                _check_anything(decoder, samples_in, header)
     return DecodeReport(
         source=name,
         target=describe(target, output=True),
@@ -224,6 +216,26 @@ def decode_file(
         lost_frames=decoder.lost_frames,
         stated_samples=total,
     )
+
+
+def _write(
+    writer: AudioWriter, pieces: Iterable[Samples], decoder: StreamDecoder, rate: int, progress: Progress | None
+) -> int:
+    """Write all that is decoded at ``rate``; how many samples that was, at the model's."""
+    header = decoder.header
+    assert header is not None
+    total = _total(header.total_samples, header, rate)
+    # By what the stream is, not by where it goes: a pipe gives the samples that a file gives.
+    running = header.running_frames is not None
+    resampler = Resampler(header.sample_rate, rate, header.channels, running)
+    for piece in pieces:
+        writer.write(resampler.push(piece))
+        if progress:
+            progress(writer.samples_written / rate, _seconds(total, rate))
+    total = _total(decoder.total_samples, header, rate)
+    held = resampled_length(resampler.samples_in, header.sample_rate, rate)
+    writer.write(resampler.flush(held if total is None else min(held, total)))
+    return resampler.samples_in
 
 
 def _events(decoder: StreamDecoder, stream: CountedBytes) -> Iterator[Event]:

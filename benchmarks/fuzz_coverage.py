@@ -59,8 +59,12 @@ def main() -> None:
         return
     if folders:
         fill(folders[0], target)
+
+    def one(data: bytes) -> None:
+        fuzz_targets.TARGETS[target](data)
+
     custom = {"custom_mutator": resealed} if target == "stream" else {}
-    atheris.Setup(sys.argv, fuzz_targets.TARGETS[target], **custom)
+    atheris.Setup(sys.argv, one, **custom)
     atheris.Fuzz()
 
 

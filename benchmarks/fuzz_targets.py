@@ -26,10 +26,11 @@ BUFFER = JitterSettings(16000, 320)
 MOST_HELD = round((BUFFER.most_s + 1.0) / BUFFER.frame_s) + 16  # a payload's copies come on top
 
 
-def stream(data: bytes) -> None:
-    """Read a stream whole, and cut in two where its length says: the same events or the same refusal."""
+def stream(data: bytes) -> bool:
+    """Read a stream whole, and cut in two where its length says: the same events or the same refusal. Whether read."""
     whole, halves = _told(data, len(data)), _told(data, len(data) * 7 // 13)
     assert whole == halves, "events depend on how the bytes were cut"
+    return whole is not None
 
 
 def _told(data: bytes, cut: int) -> list[str] | None:
@@ -43,18 +44,21 @@ def _told(data: bytes, cut: int) -> list[str] | None:
     return told
 
 
-def rtp(data: bytes) -> None:
-    """Parse a datagram as both of what it may be."""
+def rtp(data: bytes) -> bool:
+    """Parse a datagram as both of what it may be. Whether it was either."""
+    was = False
     for parse in (RtpPacket.parse, control.parse):
         try:
             parse(data)
+            was = True
         except BitstreamError:
             continue
+    return was
 
 
-def call(data: bytes) -> None:
-    """Datagrams, a byte of length and one of time before each, through payloads and the jitter buffer."""
-    buffer, now, at = JitterBuffer(BUFFER), 0.0, 0
+def call(data: bytes) -> bool:
+    """Datagrams, a byte of length and one of time before each, through payloads and the jitter buffer. Whether all."""
+    buffer, now, at, whole = JitterBuffer(BUFFER), 0.0, 0, True
     while at + 2 <= len(data):
         size, wait = data[at], data[at + 1]
         datagram, at = data[at + 2 : at + 2 + size], at + 2 + size
@@ -63,15 +67,17 @@ def call(data: bytes) -> None:
             packet = RtpPacket.parse(datagram)
             contents = FORMAT.parse(packet.payload)
         except BitstreamError:
+            whole = False
             continue
         assert all((frame < LEVELS).all() for frame in contents.frames), "an index outside its alphabet"
         buffer.put(packet.sequence, packet.timestamp, list(contents.frames), list(contents.spares), now=now)
         assert len(buffer) <= MOST_HELD, f"{len(buffer)} frames are held"
         for _ in range(wait % 4):
             buffer.take(now)
+    return whole
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"stream": stream, "rtp": rtp, "call": call}
+TARGETS: dict[str, Callable[[bytes], bool]] = {"stream": stream, "rtp": rtp, "call": call}
 
 
 def seeds(target: str) -> list[bytes]:

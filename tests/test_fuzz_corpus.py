@@ -30,9 +30,12 @@ def test_the_corpus_is_there_and_nothing_in_it_is_a_finding(target):
 @pytest.mark.parametrize("target", fuzz_targets.TARGETS)
 def test_mutations_of_the_corpus_are_no_findings(target):
     inputs, rng = sorted(fuzz_targets.corpus(target).values()), np.random.default_rng(0)
+    taken = []
     for data in inputs[::3]:
         other = inputs[int(rng.integers(len(inputs)))] or b"\0"
-        fuzz_targets.TARGETS[target](fuzz_bitstream.mutate(data, other, rng))
+        taken.append(fuzz_targets.TARGETS[target](fuzz_bitstream.mutate(data, other, rng)))
+    assert not all(taken)
+    assert any(taken) or target == "rtp"  # of so few, with checksums, none may be whole
 
 
 def test_a_finding_would_be_one():

@@ -229,6 +229,8 @@ class StreamDecoder:
     def _conceal(self, following: NDArray[Any] | None = None) -> Work[Samples]:
         """Play what is missing; ``following [channels, tokens]`` is the frame after it, if one was received."""
         assert self.header
+        if not self._missing:
+            return
         frames, self._missing = self._missing, 0
         after = None if following is None else self._coded(following[None])[:, 0]
         done = 0
