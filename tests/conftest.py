@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,36 @@ def single_thread():
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch):
+    """Imports a module of the benchmarks; its settings of thread pools end with the test."""
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+
+    def module(name: str):
+        return import_module(name)
+
+    return module
+
+
+@pytest.fixture(scope="module")
+def browser(client):
+    """Chromium on the page that a module's ``client`` speaks with."""
+    from demo_page import opened
+
+    with opened(client) as one:
+        yield one
+
+
+@pytest.fixture
+def page(browser, client, scratch: Path):
+    """The same, a new visit for each test."""
+    from demo_page import watched
+
+    with watched(browser, client, scratch) as one:
+        yield one
 
 
 def tiny_config(**changes):

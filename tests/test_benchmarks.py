@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import xml.etree.ElementTree as ET
-from importlib import import_module
-from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import ROOT
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch):
-    """Imports a module of the benchmarks; its settings of thread pools end with the test."""
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-
-    def module(name: str) -> ModuleType:
-        return import_module(name)
-
-    return module
-
 
 SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -45,6 +46,19 @@ def ended(side: subprocess.Popen, code: int = 0) -> dict:
     return json.loads(out)
 
 
+def speaking(folder: Path) -> tuple[subprocess.Popen, subprocess.Popen, int]:
+    """Who calls, who is called, and on which port: both speak for longer than a test takes, into a.wav and b.wav."""
+    soundfile.write(folder / "in.wav", speech_like(60.0), 16000)
+    port = free_port()
+    voice = ("--in", str(folder / "in.wav"))
+    called = started("--listen", f"127.0.0.1:{port}", *voice, "--out", str(folder / "b.wav"))
+    assert "listening" in called.stderr.readline()
+    caller = started("--connect", f"127.0.0.1:{port}", *voice, "--out", str(folder / "a.wav"))
+    for side in (called, caller):
+        assert "speaking with 127.0.0.1" in side.stderr.readline()
+    return caller, called, port
+
+
 def test_two_processes_speak_over_a_bad_network(tmp_path):
     soundfile.write(tmp_path / "in.wav", speech_like(3.0, 22050), 22050)
     port = free_port()
@@ -74,14 +88,7 @@ def test_two_processes_speak_over_a_bad_network(tmp_path):
 def test_ctrl_c_and_other_signals_end_both_sides_and_keep_what_was_heard(tmp_path, name, code):
     from kill_helpers import until
 
-    soundfile.write(tmp_path / "in.wav", speech_like(30.0), 16000)
-    port = free_port()
-    voice = ("--in", str(tmp_path / "in.wav"))
-    called = started("--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
-    assert "listening" in called.stderr.readline()
-    caller = started("--connect", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "a.wav"))
-    for side in (called, caller):
-        assert "speaking with 127.0.0.1" in side.stderr.readline()
+    caller, called, _ = speaking(tmp_path)
     until(lambda: sum(path.stat().st_size for path in tmp_path.glob(".?.wav.*.part")) > 32000, "a second was heard")
     for _ in range(2):  # as `timeout` does it: to the program, and to its group
         called.send_signal(getattr(signal, name))

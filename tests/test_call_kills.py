@@ -10,9 +10,8 @@ import soundfile
 
 pytest.importorskip("fcntl", reason="signals of POSIX")
 from call_helpers import A, B, Simulation
-from conftest import speech_like
 from kill_helpers import until
-from test_call_ends import ended, free_port, started
+from test_call_ends import ended, speaking, started
 
 from audiocodec.live.session import Session, Stage
 from audiocodec.live.settings import CallSettings
@@ -87,14 +86,8 @@ def test_who_was_killed_may_call_again_and_nobody_else(tiny_codec):
 
 
 def test_processes_that_are_killed_are_outlived(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "in.wav", speech_like(60.0), 16000)
-    port = free_port()
+    caller, called, port = speaking(tmp_path)
     voice = ("--in", str(tmp_path / "in.wav"))
-    called = started("--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
-    assert "listening" in called.stderr.readline()
-    caller = started("--connect", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "a.wav"))
-    for side in (called, caller):
-        assert "speaking with 127.0.0.1" in side.stderr.readline()
     until(lambda: sum(path.stat().st_size for path in tmp_path.glob(".b.wav.*.part")) > 32000, "a second was heard")
     caller.kill()
     caller.communicate()

@@ -26,7 +26,6 @@ from demo_page import (
     text,
     told_of,
     turn,
-    watched,
 )
 
 import audiocodec
@@ -48,18 +47,6 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "other.wav").write_bytes(wav_bytes(1.2, 16000, seed=9))
     (folder / "letter.wav").write_text("Dear reader, this is no sound at all. " * 40)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser(client: Client) -> Iterator[Browser]:
-    with opened(client) as one:
-        yield one
-
-
-@pytest.fixture
-def page(browser: Browser, client: Client, scratch: Path) -> Iterator[Browser]:
-    with watched(browser, client, scratch) as one:
-        yield one
 
 
 def test_a_recording_is_coded_heard_at_other_rates_with_losses_and_saved(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from browser import Browser
 from demo_helpers import Client, running, wav_bytes
-from demo_page import BENCH, CHROMIUM, PATIENCE_S, give, loaded, opened, text, told_of, turn, watched
+from demo_page import BENCH, CHROMIUM, PATIENCE_S, give, loaded, text, told_of, turn
 
 from audiocodec.demo.limits import Limits
 
@@ -21,18 +21,6 @@ LIMITS = Limits(seconds=2.0, upload_bytes=120_000)
 @pytest.fixture(scope="module")
 def client(scratch: Path) -> Iterator[Client]:
     with running(LIMITS) as one:
-        yield one
-
-
-@pytest.fixture(scope="module")
-def browser(client: Client) -> Iterator[Browser]:
-    with opened(client) as one:
-        yield one
-
-
-@pytest.fixture
-def page(browser: Browser, client: Client, scratch: Path) -> Iterator[Browser]:
-    with watched(browser, client, scratch) as one:
         yield one
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import xml.etree.ElementTree as ET
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,18 +16,6 @@ from audiocodec import models
 
 STORED = ROOT / "docs" / "results" / "loss" / "loss.json"
 RATE = 16_000
-
-
-@pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch):
-    """Imports a module of the benchmarks; its settings of thread pools end with the test."""
-    monkeypatch.setattr(os, "environ", os.environ.copy())
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-
-    def module(name: str) -> ModuleType:
-        return import_module(name)
-
-    return module
 
 
 @pytest.fixture
