@@ -84,6 +84,7 @@ def _do(work: Callable[[Any, Any], Any], task: Any, parent: Connection) -> Finis
     last = time.monotonic()
 
     def update(done_s: float, total_s: float | None) -> None:
+        global _ending
         nonlocal last
         if time.monotonic() - last < STEP_S:
             return
@@ -91,6 +92,7 @@ def _do(work: Callable[[Any, Any], Any], task: Any, parent: Connection) -> Finis
         try:
             parent.send(Step(done_s, total_s))
         except OSError:  # the parent is no more; no error of the task, which would be caught in it
+            _ending = True  # SIGTERM follows, and is not to break into the unwinding
             raise _End from None
 
     told = io.StringIO()

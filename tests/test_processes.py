@@ -35,6 +35,8 @@ def work(task: object, update: Callable[[float, float | None], None]) -> object:
             raise ZeroDivisionError("oops")
         case Path():
             nap(task, update)
+        case ("late", Path() as folder):
+            with_a_late_signal(folder, update)
         case float():
             time.sleep(task)
     return task
@@ -43,12 +45,25 @@ def work(task: object, update: Callable[[float, float | None], None]) -> object:
 def nap(folder: Path, update: Callable[[float, float | None], None]) -> None:
     """Take a minute, say who does it, and tidy up."""
     mark = folder / str(os.getpid())
-    mark.touch()
     try:
+        mark.touch()  # a signal may come as soon as it can be seen
         for second in range(600):
             time.sleep(0.1)
             update(second / 10, 60.0)
     finally:
+        mark.unlink()
+
+
+def with_a_late_signal(folder: Path, update: Callable[[float, float | None], None]) -> None:
+    """Nap until the parent is seen to have left, and get its SIGTERM only when that is being unwound."""
+    taken = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    mark = folder / "unwinding"
+    try:
+        nap(folder, update)
+    finally:
+        mark.touch()
+        signal.signal(signal.SIGTERM, taken)
+        os.kill(os.getpid(), signal.SIGTERM)
         mark.unlink()
 
 
@@ -90,6 +105,13 @@ def test_a_consumer_that_leaves_ends_them(tmp_path: Path) -> None:
     with closing(
         spread(make, ["a", tmp_path, tmp_path], 2, lambda number, done, total: seen.append(number))
     ) as results:
+        assert next(results).result == "a"
+        assert until(lambda: any(tmp_path.iterdir()))
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_signal_does_not_break_into_the_unwinding(tmp_path: Path) -> None:
+    with closing(spread(make, ["a", ("late", tmp_path)], 1, nothing)) as results:
         assert next(results).result == "a"
         assert until(lambda: any(tmp_path.iterdir()))
     assert not any(tmp_path.iterdir())
