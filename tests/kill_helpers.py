@@ -10,18 +10,8 @@ import subprocess
 import sys
 import termios
 import threading
-import time
-from collections.abc import Callable
 
-PATIENCE_S = 90.0
-
-
-def until(happened: Callable[[], object], what: str) -> None:
-    """Wait for a state."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not happened():
-        assert time.monotonic() < deadline, f"waited in vain: {what}"
-        time.sleep(0.01)
+from waiting import PATIENCE_S, until
 
 
 def unread(pipe: int) -> int:

@@ -86,7 +86,7 @@ def test_two_processes_speak_over_a_bad_network(tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 0), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_ctrl_c_and_other_signals_end_both_sides_and_keep_what_was_heard(tmp_path, name, code):
-    from kill_helpers import until
+    from waiting import until
 
     caller, called, _ = speaking(tmp_path)
     until(lambda: sum(path.stat().st_size for path in tmp_path.glob(".?.wav.*.part")) > 32000, "a second was heard")

@@ -10,8 +10,8 @@ import soundfile
 
 pytest.importorskip("fcntl", reason="signals of POSIX")
 from call_helpers import A, B, Simulation
-from kill_helpers import until
 from test_call_ends import ended, speaking, started
+from waiting import until
 
 from audiocodec.live.session import Session, Stage
 from audiocodec.live.settings import CallSettings

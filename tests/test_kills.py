@@ -16,7 +16,8 @@ from conftest import speech_like
 from test_pipes import MODEL, RAW, command, integers, through
 
 pytest.importorskip("fcntl", reason="pipes and signals of POSIX")
-from kill_helpers import Fed, until
+from kill_helpers import Fed
+from waiting import until
 
 import audiocodec
 from audiocodec import StreamDecoder

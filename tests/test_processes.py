@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from waiting import alive, until
 
 from audiocodec.errors import AudioError, BitstreamError, UsageError
 from audiocodec.processes import DiedError, Outcome, spread
@@ -51,7 +52,7 @@ def nap(folder: Path, update: Callable[[float, float | None], None]) -> None:
             time.sleep(0.1)
             update(second / 10, 60.0)
     finally:
-        mark.unlink()
+        mark.unlink(missing_ok=True)
 
 
 def with_a_late_signal(folder: Path, update: Callable[[float, float | None], None]) -> None:
@@ -106,14 +107,14 @@ def test_a_consumer_that_leaves_ends_them(tmp_path: Path) -> None:
         spread(make, ["a", tmp_path, tmp_path], 2, lambda number, done, total: seen.append(number))
     ) as results:
         assert next(results).result == "a"
-        assert until(lambda: any(tmp_path.iterdir()))
+        until(lambda: any(tmp_path.iterdir()), "one works")
     assert not any(tmp_path.iterdir())
 
 
 def test_a_signal_does_not_break_into_the_unwinding(tmp_path: Path) -> None:
     with closing(spread(make, ["a", ("late", tmp_path)], 1, nothing)) as results:
         assert next(results).result == "a"
-        assert until(lambda: any(tmp_path.iterdir()))
+        until(lambda: any(tmp_path.iterdir()), "one works")
     assert not any(tmp_path.iterdir())
 
 
@@ -123,18 +124,6 @@ def test_an_audio_error_arrives_as_it_was() -> None:
     for error in (AudioError("a"), BitstreamError("b", 3)):
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again), again.exit_code) == (type(error), str(error), error.exit_code)
-
-
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
-    end = time.monotonic() + seconds
-    while not (held := condition()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return held
-
-
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
@@ -156,9 +145,9 @@ def test_they_end_with_their_parent(tmp_path: Path, number: signal.Signals, to_a
     )
     arguments = [sys.executable, str(program), str(marks), str(Path(__file__).parent)]
     child = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, start_new_session=True)
-    assert until(lambda: len(list(marks.iterdir())) == 2)
+    until(lambda: len(list(marks.iterdir())) == 2, "both work")
     workers = [int(path.name) for path in marks.iterdir()]
     (os.killpg if to_all else os.kill)(child.pid, number)
     assert child.wait(30) != 0
-    assert until(lambda: not any(map(alive, workers)), 30)
+    until(lambda: not any(map(alive, workers)), "both end")
     assert not any(marks.iterdir())

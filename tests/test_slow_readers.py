@@ -22,7 +22,8 @@ from test_pipes import MODEL, RAW, command, integers, through
 pytest.importorskip("fcntl", reason="pipes of POSIX")
 import fcntl
 
-from kill_helpers import unread, until
+from kill_helpers import unread
+from waiting import until
 
 from audiocodec import AsyncStreamDecoder, AsyncStreamEncoder, Codec, StreamDecoder, StreamEncoder, StreamGroup
 

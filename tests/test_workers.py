@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import alive, until
 
 from audiocodec.errors import AudiocodecError
 from audiocodec.evaluate.workers import spread
@@ -20,32 +21,16 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSI
 def nap(folder: Path, seconds: float) -> float:
     """A job that takes its time, says who does it, and tidies up."""
     mark = folder / str(os.getpid())
-    mark.touch()
     try:
+        mark.touch()  # a signal may come as soon as it can be seen
         time.sleep(seconds)
     finally:
-        mark.unlink()
+        mark.unlink(missing_ok=True)
     return seconds
 
 
 def die(_job: None, _task: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")  # one that nobody waits for yet has ended all the same
-    return not (status.exists() and status.read_text().rpartition(")")[2].split()[0] == "Z")
-
-
-def until(condition, seconds: float = 120.0) -> bool:
-    end = time.monotonic() + seconds
-    while not (held := condition()) and time.monotonic() < end:
-        time.sleep(0.1)
-    return held
 
 
 def started(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
@@ -63,7 +48,7 @@ def started(folder: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     path.write_text(program)
     folder.mkdir()
     child = subprocess.Popen([sys.executable, str(path), str(folder), str(Path(__file__).parent)], stderr=-3)
-    assert until(lambda: len(list(folder.iterdir())) == 2)
+    until(lambda: len(list(folder.iterdir())) == 2, "both work")
     return child, [int(path.name) for path in folder.iterdir()]
 
 
@@ -72,7 +57,7 @@ def test_workers_end_with_their_parent(tmp_path: Path, number: signal.Signals) -
     child, workers = started(tmp_path / "marks")
     child.send_signal(number)
     assert child.wait(60) != 0
-    assert until(lambda: not any(map(alive, workers)), 30)
+    until(lambda: not any(map(alive, workers)), "both end")
     if number != signal.SIGKILL:
         assert not list((tmp_path / "marks").iterdir())  # each tidied up
 
