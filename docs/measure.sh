@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measure the shipped models beside other codecs and put the figures into README.md and the models' cards: nothing
-# there is typed by hand.
+# Measure the shipped models beside other codecs and put the figures into docs/quality.md, README.md and the models'
+# cards: nothing there is typed by hand.
 #
 #   docs/measure.sh            go on from the stored runs: only what changed is computed
 #   docs/measure.sh --force    everything anew

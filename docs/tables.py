@@ -25,18 +25,34 @@ from audiocodec.evaluate.results import Results, Row, read_results
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
-# Rates that the README shows; the cards show all.
-README_KBPS = (1.7, 3.2, 6.2)
+# Rates of ours that documents show; the cards show all.
+SPEECH_KBPS = (1.7, 3.2, 6.2)
+MUSIC_KBPS = (2.2, 3.5, 6.5, 12.5)
 SPEECH_COLUMNS = ("pesq_wb", "stoi", "estoi", "mel", "visqol_speech", "dnsmos", "speaker")
 MUSIC_COLUMNS = ("visqol_audio", "mel", "stft", "si_sdr")
+# What the README shows of docs/quality.md, for whoever has to choose.
+SHORT_SPEECH = ("speech-16k", "speech-24k")
+SHORT_SPEECH_COLUMNS = ("pesq_wb", "estoi", "mel", "visqol_speech", "dnsmos", "speaker")
+SHORT_SPEECH_PEERS = ("opus", "lyra-v2")
+SHORT_MUSIC_COLUMNS = ("visqol_audio", "mel")
 
 
 def speech() -> str:
     """Each model of ours at the settings just below three rates, beside every peer."""
     results = read_results(RESULTS / "speech")
-    chosen = _chosen(results)
-    shown = {(row["codec"], row["setting"]) for row in results.summary if row["role"] != "ours"} | chosen
-    return _table(results, SPEECH_COLUMNS, lambda row: (row["codec"], row["setting"]) in shown)
+    chosen = _chosen(results, SPEECH_KBPS)
+    return _table(results, SPEECH_COLUMNS, lambda row: row["role"] != "ours" or _system(row) in chosen)
+
+
+def speech_short() -> str:
+    """Two models of ours beside Lyra and Opus of 6 to 12 kbps, in the measures that tell most."""
+    results = read_results(RESULTS / "speech")
+    shown = _chosen(results, SPEECH_KBPS, SHORT_SPEECH) | _opus(results, ("6", "8", "9", "12"), "voip")
+    return _short(
+        results,
+        SHORT_SPEECH_COLUMNS,
+        lambda row: _system(row) in shown or row["codec"] == "lyra-v2" or row["role"] == "anchor",
+    )
 
 
 def speech_bd() -> str:
@@ -47,9 +63,26 @@ def speech_bd() -> str:
     return bd_table_markdown(replace(results, metrics=[name for name in SPEECH_COLUMNS if name in results.metrics]))
 
 
+def speech_bd_short() -> str:
+    """The same of what :func:`speech_short` shows."""
+    from audiocodec.evaluate.report.statistics import bd_table_markdown
+
+    results = read_results(RESULTS / "speech")
+    systems = [system for system in results.systems if system.codec in (*SHORT_SPEECH, *SHORT_SPEECH_PEERS)]
+    return bd_table_markdown(replace(results, metrics=list(SHORT_SPEECH_COLUMNS), systems=systems))
+
+
 def music() -> str:
     """All systems on music."""
     return _table(read_results(RESULTS / "music"), MUSIC_COLUMNS)
+
+
+def music_short() -> str:
+    """Our model of music at the settings just below four rates, beside Opus of 6 to 24 kbps."""
+    results = read_results(RESULTS / "music")
+    shown = _chosen(results, MUSIC_KBPS, ("music-48k",))
+    shown |= _opus(results, ("6", "8", "9", "12", "16", "20", "24"), "audio")
+    return _short(results, SHORT_MUSIC_COLUMNS, lambda row: _system(row) in shown or row["role"] == "anchor")
 
 
 def music_stereo() -> str:
@@ -85,11 +118,14 @@ def sources(name: str) -> str:
 
 TABLES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
     "first-command": (lambda: (RESULTS / "first-command.md").read_text(encoding="utf-8"), ("README.md",)),
-    "speech": (speech, ("README.md",)),
-    "speech-bd": (speech_bd, ("README.md",)),
-    "music": (music, ("README.md",)),
-    "music-stereo": (music_stereo, ("README.md",)),
-    "words": (words, ("README.md",)),
+    "speech-short": (speech_short, ("README.md",)),
+    "speech-bd-short": (speech_bd_short, ("README.md",)),
+    "music-short": (music_short, ("README.md",)),
+    "speech": (speech, ("docs/quality.md",)),
+    "speech-bd": (speech_bd, ("docs/quality.md",)),
+    "music": (music, ("docs/quality.md",)),
+    "music-stereo": (music_stereo, ("docs/quality.md",)),
+    "words": (words, ("docs/quality.md",)),
     "speech-24k": (lambda: model_card("speech-24k"), ("pretrained/speech-24k/CARD.md",)),
     "speech-24k-sources": (lambda: sources("speech-24k"), ("pretrained/speech-24k/CARD.md",)),
     "music-48k": (lambda: model_card("music-48k", "music"), ("pretrained/music-48k/CARD.md",)),
@@ -125,16 +161,34 @@ TABLES: dict[str, tuple[Callable[[], str], tuple[str, ...]]] = {
 }
 
 
-def _chosen(results: Results) -> set[tuple[str, str]]:
-    """Model and setting of ours with the most bits at or below each of README_KBPS, as written on these files."""
-    ours = [row for row in results.summary if row["role"] == "ours"]
+def _system(row: Row) -> tuple[str, str]:
+    return row["codec"], row["setting"]
+
+
+def _chosen(results: Results, rates: tuple[float, ...], names: tuple[str, ...] = ()) -> set[tuple[str, str]]:
+    """Model and setting with the most bits at or below each of ``rates``, as written; of all of ours, or ``names``."""
+    ours = [row for row in results.summary if row["role"] == "ours" and (not names or row["codec"] in names)]
     fitting = (
         [row for row in ours if row["codec"] == name and row["kbps"] <= kbps]
         for name in {row["codec"] for row in ours}
-        for kbps in README_KBPS
+        for kbps in rates
     )
-    best = (max(rows, key=lambda row: row["kbps"]) for rows in fitting if rows)
-    return {(row["codec"], row["setting"]) for row in best}
+    return {_system(max(rows, key=lambda row: row["kbps"])) for rows in fitting if rows}
+
+
+def _opus(results: Results, rates: tuple[str, ...], mode: str) -> set[tuple[str, str]]:
+    """Opus at these settings of its rate. Raises ValueError where the run has not all of them."""
+    wanted = {("opus", f'"{rate}" VBR {mode}') for rate in rates}
+    if missing := wanted - {_system(row) for row in results.summary}:
+        raise ValueError(f"{results.name} has no {sorted(missing)}")
+    return wanted
+
+
+def _short(results: Results, metrics: tuple[str, ...], keep: Callable[[Row], object]) -> str:
+    """Without what rates are made of, speeds, and the peers that were absent."""
+    columns = ("codec", "setting", "kbps", *metrics)
+    summary = [{name: row[name] for name in columns} for row in results.summary if keep(row)]
+    return markdown(replace(results, metrics=list(metrics), summary=summary, absent={}))
 
 
 def _table(results: Results, metrics: tuple[str, ...], keep: Callable[[Row], object] = bool, peers: bool = True) -> str:
