@@ -27,6 +27,20 @@ def test_tables_in_the_documents_are_those_of_the_stored_runs() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_links_between_documents_lead_somewhere() -> None:
+    written = [ROOT / "README.md", ROOT / "benchmarks" / "README.md", *ROOT.glob("docs/*.md")]
+    for document in [*written, *ROOT.glob("pretrained/*/CARD.md"), *ROOT.glob("audiocodec/**/*.md")]:
+        prose = re.sub(r"```.*?```", "", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", prose):
+            path, _, place = link.partition("#")
+            target = document.parent / path if path else document
+            assert target.exists(), f"{document}: {link}"
+            if place:
+                headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+                places = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+                assert place in places, f"{document}: {link}"
+
+
 @pytest.mark.parametrize("folder", STORED, ids=lambda path: path.name)
 def test_every_figure_of_a_stored_run_can_be_had_again_from_its_rows(folder: Path) -> None:
     results = read_results(folder)
