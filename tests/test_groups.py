@@ -109,8 +109,8 @@ def test_a_stream_that_is_paused_keeps_its_rows_and_not_those_of_its_batch() -> 
     kept = parts[1]
     del parts
     assert batch() is None
-    np.testing.assert_array_equal(kept.values()["a"], np.arange(2.0, 8.0).reshape(3, 2))
-    np.testing.assert_array_equal(rows.join([kept, kept])["b"], [1, 2, 3, 1, 2, 3])
+    np.testing.assert_array_equal(rows.arrays(kept, {})["a"], np.arange(2.0, 8.0).reshape(3, 2))
+    np.testing.assert_array_equal(rows.arrays(rows.join([kept, kept]), {})["b"], [1, 2, 3, 1, 2, 3])
 
 
 def test_encoders_together_are_as_each_alone(codec: Codec) -> None:

@@ -17,7 +17,7 @@ from audiocodec.facts import DECODER, DEQUANTISER, ENCODER, QUANTISER, ExportedF
 from audiocodec.modelfiles import ModelFiles
 from audiocodec.runtime import rows
 from audiocodec.runtime.base import Indices, Latents, Samples
-from audiocodec.runtime.rows import Arrays, Rows, State, arrays
+from audiocodec.runtime.rows import Arrays, Joined, Rows, State, arrays
 
 if TYPE_CHECKING:
     from audiocodec.rates import RateSetting
@@ -76,9 +76,9 @@ class OnnxRuntime:
 
     def tail(self, state: State) -> Samples:
         """See :class:`audiocodec.runtime.base.Runtime`."""
-        return arrays(state)["state.overlap.0"]
+        return arrays(state, {})["state.overlap.0"]
 
-    def join(self, states: Sequence[State]) -> Arrays:
+    def join(self, states: Sequence[State]) -> Joined:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         return rows.join(states)
 
@@ -157,6 +157,7 @@ class _Step:
         sizes = [math.prod(size for size in value.shape if not isinstance(size, str)) for value in self._held]
         if sum(sizes) > _MOST_STATE:
             raise ModelError(f"{path} asks for a state of {sum(sizes)} values, more than any model has")
+        self._rooms: list[Arrays] = []  # as many as threads were here at a time
 
     def initial_state(self, batch: int) -> Arrays:
         return {
@@ -169,7 +170,15 @@ class _Step:
         }
 
     def step(self, name: str, values: NDArray[Any], detail: Samples, state: State) -> tuple[NDArray[Any], Arrays]:
-        result, *after = _run(self._path, self._session, {name: values, "detail": detail, **arrays(state)})
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            room = {}
+        try:
+            feeds = {name: values, "detail": detail, **arrays(state, room)}
+            result, *after = _run(self._path, self._session, feeds)
+        finally:
+            self._rooms.append(room)
         return result, dict(zip(self._names, after, strict=True))
 
 
