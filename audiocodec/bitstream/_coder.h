@@ -1,4 +1,4 @@
-/* What the C files of the entropy coder share: how they are compiled, the limits of sizes, and what a coder holds. */
+/* What the C files share: how they are compiled, the limits of sizes, what a coder holds, and arrays from Python. */
 
 #pragma once
 
@@ -135,3 +135,18 @@ typedef struct {
 } Term;
 
 typedef enum { DONE, NO_CODE, OUTSIDE } Status;
+
+/* Holds a contiguous array of elements of `size` bytes whose shape is `axes`, of which 0 stands for any length. */
+static int hold(PyObject *object, Py_buffer *view, int writable, Py_ssize_t size, int dimensions, const Py_ssize_t *axes)
+{
+    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0)) < 0)
+        return -1;
+    int fits = view->itemsize == size && view->ndim == dimensions && (uintptr_t)view->buf % (uintptr_t)size == 0;
+    for (int axis = 0; fits && axis < dimensions; axis++)
+        fits = axes[axis] == 0 || view->shape[axis] == axes[axis];
+    if (fits)
+        return 0;
+    PyBuffer_Release(view);
+    PyErr_SetString(PyExc_ValueError, "an array has another type or shape than it should");
+    return -1;
+}

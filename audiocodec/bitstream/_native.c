@@ -1,4 +1,4 @@
-/* What is done for every symbol of a RANGE payload: SPEC.md, section 7, in the words of its formulas.
+/* What is done for every symbol of a payload: of RANGE, SPEC.md, section 7, in the words of its formulas.
 
 The same arithmetic as referencecoder.py and rangecoder.py, which say why it is as it is and which every result is
 tested against; this file only does it without an interpreter between two symbols. All sums are integers below 2**53
@@ -11,28 +11,15 @@ Weights are read as the model's own int16 tensors, and densities are summed when
 tables of them for every file took the reference milliseconds, in which seconds of audio are coded.
 
 Here is Python's side. _coder.h says what a coder holds, _network.h is the network, _symbols.h turns its outputs into
-frequency tables and symbols, and _prepare.h decides whether the loops of _narrow.h are wide enough.
+frequency tables and symbols, and _prepare.h decides whether the loops of _narrow.h are wide enough. _raw.h has RAW
+payloads, and Python's side of them.
 
 Bounds: sizes are checked when a Coder is made, against the limits of _coder.h, which size every array. Level
 counts are copied then, so that nobody can change them later. A cell is clamped, a level that is found lies within
 its count, bytes past a payload's end read as 0. The loops run without the GIL on buffers that are held. */
 
 #include "_prepare.h"
-
-/* Holds a contiguous array of elements of `size` bytes whose shape is `axes`, of which 0 stands for any length. */
-static int hold(PyObject *object, Py_buffer *view, int writable, Py_ssize_t size, int dimensions, const Py_ssize_t *axes)
-{
-    if (PyObject_GetBuffer(object, view, PyBUF_C_CONTIGUOUS | (writable ? PyBUF_WRITABLE : 0)) < 0)
-        return -1;
-    int fits = view->itemsize == size && view->ndim == dimensions && (uintptr_t)view->buf % (uintptr_t)size == 0;
-    for (int axis = 0; fits && axis < dimensions; axis++)
-        fits = axes[axis] == 0 || view->shape[axis] == axes[axis];
-    if (fits)
-        return 0;
-    PyBuffer_Release(view);
-    PyErr_SetString(PyExc_ValueError, "an array has another type or shape than it should");
-    return -1;
-}
+#include "_raw.h"
 
 static int hold_tables(Coder *coder, PyObject **tables)
 {
@@ -288,12 +275,17 @@ static PyType_Slot coder_slots[] = {
 
 static PyType_Spec coder_spec = {"audiocodec.bitstream._native.Coder", sizeof(Coder), 0, Py_TPFLAGS_DEFAULT, coder_slots};
 
-static int add_coder(PyObject *module)
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 {
-    PyObject *type = PyType_FromSpec(&coder_spec);
-    int failed = type == NULL || PyModule_AddObjectRef(module, "Coder", type) < 0;
+    PyObject *type = PyType_FromSpec(spec);
+    int failed = type == NULL || PyModule_AddObjectRef(module, name, type) < 0;
     Py_XDECREF(type);
     return failed ? -1 : 0;
+}
+
+static int add_types(PyObject *module)
+{
+    return add_type(module, "Coder", &coder_spec) < 0 ? -1 : add_type(module, "RawCoder", &raw_coder_spec);
 }
 
 static PyMethodDef methods[] = {
@@ -304,7 +296,7 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_coder}, {0, NULL}};
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, add_types}, {0, NULL}};
 
 static struct PyModuleDef definition = {
     .m_base = PyModuleDef_HEAD_INIT, .m_name = "_native", .m_size = 0, .m_methods = methods, .m_slots = slots};

@@ -8,13 +8,21 @@ the cost linear in the length.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from audiocodec.bitstream import native
+from audiocodec.bitstream.history import Ints
 from audiocodec.errors import BitstreamError
 
 GROUP_BITS = 1024
+_FAULTS = (  # in the order of the numbers that C gives for them
+    "a raw payload has the wrong length for its frame count",
+    "a raw payload holds a value beyond its level counts",
+    "a raw payload ends in padding that is not zero",
+)
 
 
 @lru_cache(maxsize=64)
@@ -45,10 +53,38 @@ def raw_bytes(rows: int, levels: tuple[int, ...]) -> int:
 
 
 def pack_raw(indices: npt.NDArray[np.integer], levels: tuple[int, ...]) -> bytes:
-    """Pack indices [frames, channels, groups], each below its level count, most significant symbol first."""
+    """Pack indices [frames, channels, groups], most significant symbol first.
+
+    Raises ValueError where one is not below its level count.
+    """
+    if native.extension is None:
+        return pack_rows(indices.reshape(-1, len(levels)).tolist(), levels)
+    data: bytes = _native(levels).pack(np.ascontiguousarray(indices, np.int64))
+    return data
+
+
+def unpack_raw(data: bytes, frames: int, channels: int, levels: tuple[int, ...]) -> Ints:
+    """Undo :func:`pack_raw`: indices [frames, channels, groups]. Raises BitstreamError on a length or value amiss."""
+    if len(data) != raw_bytes(frames * channels, levels):
+        raise BitstreamError(_FAULTS[0])
+    if native.extension is None:
+        return np.array(unpack_rows(data, frames * channels, levels), np.int64).reshape(frames, channels, len(levels))
+    indices = np.empty((frames, channels, len(levels)), np.int64)
+    if fault := _native(levels).unpack(data, indices):
+        raise BitstreamError(_FAULTS[fault - 1])
+    return indices
+
+
+@lru_cache(maxsize=64)
+def _native(levels: tuple[int, ...]) -> Any:
+    assert native.extension is not None
+    return native.extension.RawCoder(np.array(levels, np.int64))
+
+
+def pack_rows(rows: list[list[int]], levels: tuple[int, ...]) -> bytes:
+    """:func:`pack_raw` in Python."""
     radix = _row_radix(levels)
     group = _group_rows(radix)
-    rows = indices.reshape(-1, len(levels)).tolist()
     out = bytearray()
     held, held_bits = 0, 0
     for first in range(0, len(rows), group):
@@ -56,6 +92,8 @@ def pack_raw(indices: npt.NDArray[np.integer], levels: tuple[int, ...]) -> bytes
         part = rows[first : first + group]
         for row in part:
             for base, symbol in zip(levels, row, strict=True):
+                if not 0 <= symbol < base:
+                    raise ValueError("an index lies outside its levels")
                 value = value * base + symbol
         bits = _bits(radix, len(part))
         held = held << bits | value
@@ -67,11 +105,8 @@ def pack_raw(indices: npt.NDArray[np.integer], levels: tuple[int, ...]) -> bytes
     return bytes(out)
 
 
-def unpack_raw(data: bytes, frames: int, channels: int, levels: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Undo :func:`pack_raw`: indices [frames, channels, groups]. Raises BitstreamError on a length or value amiss."""
-    rows = int(frames) * int(channels)
-    if len(data) != raw_bytes(rows, levels):
-        raise BitstreamError("a raw payload has the wrong length for its frame count")
+def unpack_rows(data: bytes, rows: int, levels: tuple[int, ...]) -> list[int]:
+    """:func:`unpack_raw` in Python, of as many bytes as there should be; symbols one after the other."""
     radix = _row_radix(levels)
     group = _group_rows(radix)
     symbols: list[int] = []
@@ -85,12 +120,12 @@ def unpack_raw(data: bytes, frames: int, channels: int, levels: tuple[int, ...])
         position += wanted
         value, held = held >> held_bits, held & ((1 << held_bits) - 1)
         if value >= radix**count:
-            raise BitstreamError("a raw payload holds a value beyond its level counts")
+            raise BitstreamError(_FAULTS[1])
         reverse: list[int] = []
         for base in tuple(levels)[::-1] * count:
             value, symbol = divmod(value, base)
             reverse.append(symbol)
         symbols += reverse[::-1]
     if held:
-        raise BitstreamError("a raw payload ends in padding that is not zero")
-    return np.array(symbols, dtype=np.int64).reshape(frames, channels, len(levels))
+        raise BitstreamError(_FAULTS[2])
+    return symbols
