@@ -87,7 +87,7 @@ class FrameHistory:
         if self._gap:
             self._append(np.stack(self._gap, axis=1), estimated=True)
             self._gap = []
-        self._fresh.append((tuple(rates or self._rates), indices[:, -self._context :]))
+        self._fresh.append((tuple(rates) if rates else self._rates, indices[:, -self._context :]))
 
     def lost(self, following: Indices | None = None, rest: int = 1) -> Latents:
         """Latents ``[rows, 1, dims]`` to play for the next frame, which is lost. There must have been one before.

@@ -258,6 +258,11 @@ def test_a_closed_reader_takes_no_more() -> None:
 
 def test_indices_outside_their_levels_are_our_own_mistake() -> None:
     encoder = PacketEncoder(HEADER, MODEL)
-    for bad in (np.full((1, 1, 5), 9), np.full((1, 1, 5), -1), np.zeros((1, 2, 5), int), np.zeros((1, 5), int)):
-        with pytest.raises(ValueError, match="indices"):
+    absent = np.array([[[int(count == 1) for count in LEVELS]]])
+    assert absent.any()
+    for bad in (np.full((1, 1, 5), 9), np.full((1, 1, 5), -1), absent):
+        with pytest.raises(ValueError, match="outside its levels"):
+            encoder.frames(0, bad)
+    for bad in (np.zeros((1, 2, 5), int), np.zeros((1, 5), int)):
+        with pytest.raises(ValueError, match="shape"):
             encoder.frames(0, bad)

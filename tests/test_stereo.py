@@ -300,7 +300,7 @@ def test_an_absent_side_takes_no_bytes() -> None:
         tokens = coupled_tokens(both, 30)
         alone = PacketEncoder(make_header(mode=mode), model).frames(0, tokens[:, :1])
         assert PacketEncoder(both, model).frames(0, tokens)[:-2] == alone[:-2]
-        with pytest.raises(ValueError, match="within levels"):
+        with pytest.raises(ValueError, match="outside its levels"):
             PacketEncoder(both, model).frames(0, tokens + np.array([[[0], [1]]]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 from audiocodec.bitstream.fields import MAX_GROUPS, pack_levels, read_groups, read_levels, read_records
@@ -107,7 +108,7 @@ class StreamHeader:
         """Whether the side takes no bits: what is decoded has two equal channels."""
         return self.side_levels is not None and max(self.side_levels) == 1
 
-    @property
+    @cached_property
     def total_frames(self) -> int | None:
         """Frames that hold ``total_samples`` and the codec's delay; None when the length is unknown."""
         if not self.total_samples:
@@ -115,7 +116,7 @@ class StreamHeader:
         samples = -(-self.total_samples * self.sample_rate // self.source_rate)
         return -(-(samples + self.pre_skip) // self.hop_samples)
 
-    @property
+    @cached_property
     def most_packet_frames(self) -> int:
         """Most frames of a coded packet: ``packet_frames``, or fewer when there are very many channels and groups."""
         return max(1, min(self.packet_frames, MAX_PACKET_SYMBOLS // (self.channels * len(self.levels))))
@@ -139,7 +140,7 @@ class StreamHeader:
             return None
         return frames if frames and end == len(value or b"") else None
 
-    @property
+    @cached_property
     def packet_seed(self) -> int:
         """Start value of every packet's CRC: packets of a stream with another configuration do not match."""
         return binascii.crc_hqx(self._configuration(), 0xFFFF)

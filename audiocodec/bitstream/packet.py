@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +32,10 @@ class Kind(IntEnum):
     END = 3
 
 
-@dataclass(frozen=True)
-class Packet:
+_KINDS = tuple(Kind)
+
+
+class Packet(NamedTuple):
     """A packet found whole at byte ``position`` of a stream; it ends before byte ``end``."""
 
     kind: Kind
@@ -46,8 +47,7 @@ class Packet:
     end: int
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """The extent of a packet in a buffer, before its checksum was looked at."""
 
     kind: Kind
@@ -70,7 +70,7 @@ def read_layout(data: bytes | bytearray, start: int, header: StreamHeader) -> La
     if start + 1 >= len(data):
         raise Incomplete
     second = data[start + 1]
-    kind, same = Kind(second & 3), bool(second & _SAME_CHANNELS)
+    kind, same = _KINDS[second & 3], bool(second & _SAME_CHANNELS)
     if second & 0xF8 != _SECOND or (same and (kind > Kind.RANGE or header.channels == 1 or header.coupled)):
         raise Malformed("no packet begins here")
     first_frame, position = read_varint(data, start + 2)
@@ -112,7 +112,7 @@ class PacketEncoder:
 
         Raises ValueError for another shape, or for an index outside its levels.
         """
-        whole = self._payloads.check(indices)
+        whole = self._payloads.shaped(indices)
         most = self.header.most_packet_frames
         starts = range(0, len(whole), most)
         return b"".join(self._coded(first_frame + start, whole[start : start + most]) for start in starts)
@@ -123,11 +123,9 @@ class PacketEncoder:
         same = alike and bool((indices == indices[:, :1]).all())
         if same:
             indices = indices[:, :1]
-        kind, payload = Kind.RAW, b""
-        if self._payloads.entropy_coded:
-            kind, payload = Kind.RANGE, self._payloads.ranged(indices)
-        if kind is Kind.RAW or len(payload) >= raw_payload_bytes(self.header, frames, indices.shape[1]):
-            kind, payload = Kind.RAW, self._payloads.raw(indices)
+        kind, payload = Kind.RAW, self._payloads.raw(indices)
+        if self._payloads.entropy_coded and len(ranged := self._payloads.ranged(indices)) < len(payload):
+            kind, payload = Kind.RANGE, ranged
         fields = pack_varint(first_frame) + pack_varint(frames - 1) + pack_varint(len(payload))
         return seal(kind | (_SAME_CHANNELS if same else 0), fields + payload, self._seed)
 

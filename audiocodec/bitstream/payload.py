@@ -42,15 +42,17 @@ def parts_of(header: StreamHeader, channels: int) -> tuple[Part, ...]:
 
 def raw_payload_bytes(header: StreamHeader, frames: int, channels: int) -> int:
     """Length of the raw payload of so many frames and coded channels; an entropy coded one is shorter."""
-    return sum(raw_bytes(frames * (part.end - part.first), part.levels) for part in parts_of(header, channels))
+    if header.side_levels is None:
+        return raw_bytes(frames * channels, header.levels)
+    return raw_bytes(frames, header.levels) + raw_bytes(frames, header.side_levels)
 
 
 class PayloadCoder:
     """Indices to payloads and back, for one stream; holds no state between packets."""
 
     def __init__(self, header: StreamHeader, model: EntropyModel | None) -> None:
-        self._header = header
         parts = parts_of(header, header.channels)
+        self._parts = {1: parts_of(header, 1), header.channels: parts}
         # A silent side needs no tables; any other channel without them leaves only raw payloads.
         needed = parts[:1] if header.side_absent else parts
         self._coders: list[SymbolCoder | None] = [None] * len(parts)
@@ -60,24 +62,39 @@ class PayloadCoder:
         """Whether there are tables for all that the stream codes."""
         self._limits = np.array([part.levels for part in parts for _ in range(part.first, part.end)], np.uint64)
 
-    def check(self, indices: npt.NDArray[np.integer[Any]]) -> Ints:
-        """``indices [frames, channels, groups]`` as int64. Raises ValueError for another shape or one beyond levels."""
+    def shaped(self, indices: npt.NDArray[np.integer[Any]]) -> Ints:
+        """``indices [frames, channels, groups]`` as int64. Raises ValueError for another shape."""
         whole: Ints = np.asarray(indices).astype(np.int64, copy=False)
-        # Without their signs, what is negative is beyond all levels.
-        if whole.ndim != 3 or whole.shape[1:] != self._limits.shape or (whole.view(np.uint64) >= self._limits).any():
+        if whole.ndim != 3 or whole.shape[1:] != self._limits.shape:
             channels, groups = self._limits.shape
-            raise ValueError(f"indices of shape {whole.shape} must be [frames, {channels}, {groups}] within levels")
+            raise ValueError(f"indices of shape {whole.shape} must be [frames, {channels}, {groups}]")
+        return whole
+
+    def check(self, indices: npt.NDArray[np.integer[Any]]) -> Ints:
+        """The same; raises ValueError also for an index that is beyond its levels."""
+        whole = self.shaped(indices)
+        # Without their signs, what is negative is beyond all levels.
+        if (whole.view(np.uint64) >= self._limits).any():
+            raise ValueError("an index lies outside its levels")
         return whole
 
     def raw(self, indices: Ints) -> bytes:
-        """The raw payload of ``indices [frames, channels or 1, groups]``."""
-        parts = parts_of(self._header, indices.shape[1])
+        """The raw payload of ``indices [frames, channels or 1, groups]``.
+
+        Raises ValueError for an index that is beyond its levels.
+        """
+        parts = self._parts[indices.shape[1]]
+        if len(parts) == 1:
+            return pack_raw(indices, parts[0].levels)
         return b"".join(pack_raw(part.of(indices), part.levels) for part in parts)
 
     def unpack_raw(self, payload: bytes, frames: int, channels: int) -> Ints:
         """Undo :meth:`raw`. Raises BitstreamError when the bytes are no such payload."""
+        parts = self._parts[channels]
+        if len(parts) == 1:
+            return unpack_raw(payload, frames, channels, parts[0].levels)
         found, at = [], 0
-        for part in parts_of(self._header, channels):
+        for part in parts:
             width = part.end - part.first
             size = raw_bytes(frames * width, part.levels)
             found.append(unpack_raw(payload[at : at + size], frames, width, part.levels))
@@ -95,12 +112,12 @@ class PayloadCoder:
         """Undo :meth:`ranged`. Raises BitstreamError when the bytes are no code."""
         decoder = RangeDecoder(payload)
         found = []
-        for part, coder in zip(parts_of(self._header, channels), self._coders, strict=True):
+        for part, coder in zip(self._parts[channels], self._coders, strict=True):
             width = part.end - part.first
             empty = np.zeros((frames, width, len(part.levels)), np.int64)
             found.append(empty if coder is None else coder.read(decoder, frames, width))
         decoder.finish()
-        return np.concatenate(found, axis=1)
+        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
 
     def frame_bits(self, indices: Ints) -> npt.NDArray[np.float64]:
         """What each frame of ``indices [frames, channels or 1, groups]`` costs by its tables, in bits ``[frames]``."""
@@ -110,5 +127,5 @@ class PayloadCoder:
         return bits
 
     def _intervals(self, indices: Ints) -> list[Ints]:
-        parts = zip(parts_of(self._header, indices.shape[1]), self._coders, strict=True)
+        parts = zip(self._parts[indices.shape[1]], self._coders, strict=True)
         return [coder.intervals(part.of(indices)) for part, coder in parts if coder is not None]

@@ -171,7 +171,8 @@ class _Sequence:
         if packet.kind is Kind.END:
             yield from self._end(packet)
             return
-        yield from self._gap(packet)
+        if packet.first_frame != self._next or self._damage is not None:
+            yield from self._gap(packet)
         if packet.kind is Kind.SILENCE:
             yield Silence(packet.first_frame, packet.frames)
         else:

@@ -70,7 +70,8 @@ class PacketScanner:
             except Malformed as error:
                 self._skip(str(error))
                 continue
-            yield from self._take_damage()
+            if self._damage is not None:
+                yield from self._take_damage()
             self._at = packet.end - self._base
             self._effort = _EFFORT_AT_ONCE
             yield packet

@@ -32,6 +32,8 @@ def read_varint(data: bytes | bytearray, position: int, end: int | None = None) 
     Raises Incomplete at ``end`` (default: of the data), and Malformed for more than nine bytes or a needless last zero.
     """
     end = len(data) if end is None else min(end, len(data))
+    if position < end and data[position] < 128:  # as most are
+        return data[position], position + 1
     value = 0
     for shift in range(0, 7 * MAX_BYTES, 7):
         if position >= end:

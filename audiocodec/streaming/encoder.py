@@ -139,7 +139,7 @@ class StreamEncoder:
         self._samples += block.shape[1]
         if isinstance(self.rate, MidSide):
             block = self.rate.fold(block)
-        self._pending = np.concatenate([self._pending, block], axis=1)
+        self._pending = np.concatenate([self._pending, block], axis=1) if self._pending.size else block
         start = 0
         while self._pending.shape[1] - start >= self._block:
             yield from self._code(self._pending[:, start : start + self._block], self.header.block_frames)
@@ -183,7 +183,8 @@ class StreamEncoder:
 
     def _code(self, wave: Samples, keep: int) -> Work[bytes]:
         """One block, of whose frames the first ``keep`` are written."""
-        silent, overlap = not wave.any(), not wave[:, -self.codec.delay_samples :].any()
+        overlap = not wave[:, -self.codec.delay_samples :].any()
+        silent = overlap and not wave.any()
         quiet_before, self._overlap_silent = self._overlap_silent, overlap
         if silent and quiet_before:
             yield from self._emit_coded()
@@ -216,7 +217,7 @@ class StreamEncoder:
         """The packet of the first ``most`` frames that wait; of all of them by default."""
         if not self._coded:
             return []
-        frames = np.concatenate(self._coded)
+        frames = np.concatenate(self._coded) if len(self._coded) > 1 else self._coded[0]
         packet = self._packets.frames(self._next_frame, frames[:most])
         left = frames[len(frames) if most is None else most :]
         self._next_frame += len(frames) - len(left)
