@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -89,3 +92,11 @@ def test_arguments_out_of_bounds_are_refused() -> None:
     assert [coder.unpack(bytes(size), out) for size in range(4)] == [1, 1, 0, 1]
     with pytest.raises(TypeError):
         made(levels=3)
+
+
+def test_what_was_built_from_an_older_version_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(native.VARIABLE, raising=False)
+    monkeypatch.setitem(sys.modules, "audiocodec.bitstream._native", ModuleType("_native"))
+    module, absence = native._load()
+    assert module is None
+    assert "older version" in absence
