@@ -6,7 +6,7 @@ not bit-equal to the same convolution over a whole file: any cutting of the inpu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from audiocodec.errors import ModelError, UsageError
 from audiocodec.facts import ModelFacts
 from audiocodec.modelfiles import TABLES, ModelFiles, read_files
 from audiocodec.prediction import PREDICTOR, Predictor
-from audiocodec.rates import RateSetting
+from audiocodec.rates import RateSetting, packet_bps
 from audiocodec.runtime import Runtime, RuntimeName, open_runtime
 from audiocodec.stereo import MidSide, Stereo
 from audiocodec.streaming.limits import FILE_BLOCK_FRAMES
@@ -156,13 +156,27 @@ class Codec:
             return None
         return Predictor.load(self.files.folder / PREDICTOR, self.facts.dims)
 
-    def choose_rate(self, bitrate_kbps: float | None = None, levels: int | None = None) -> RateSetting:
-        """The setting for ``levels``, or the best one expected to stay at or below ``bitrate_kbps``.
+    def choose_rate(
+        self,
+        bitrate_kbps: float | None = None,
+        levels: int | None = None,
+        *,
+        packet_frames: int | None = None,
+        channels: int = 1,
+    ) -> RateSetting:
+        """The setting for ``levels``, or the best one expected to stay at or below ``bitrate_kbps`` a channel.
 
-        Without either: at or below 3 kbps, 6 for a model at more than 24 kHz, or the lowest there is.
+        Without either: at or below 3 kbps in files, 6 for a model at more than 24 kHz, or the lowest there is.
+
+        Args:
+            bitrate_kbps: of files; with ``packet_frames``, of a stream in packets of so many frames and ``channels``,
+                which costs more.
+            levels: a base level count.
+            packet_frames: counts for ``bitrate_kbps`` alone.
+            channels: that share each packet.
 
         Raises:
-            UsageError: both are given, or the model has no such setting.
+            UsageError: a bitrate and levels are given, or the model has no such setting.
         """
         if bitrate_kbps is not None and levels is not None:
             raise UsageError("give a bitrate or a level count, not both")
@@ -171,15 +185,24 @@ class Codec:
                 if setting.base_levels == levels:
                     return setting
             raise UsageError(f"no setting with {levels} levels; there are {', '.join(map(str, self.facts.settings))}")
-        usual = FULL_BAND_BITRATE_KBPS if self.facts.sample_rate > 24000 else DEFAULT_BITRATE_KBPS
-        wanted = usual if bitrate_kbps is None else bitrate_kbps
-        fitting = [setting for setting in self.rates if setting.expected_bps <= wanted * 1000]
-        if not fitting and bitrate_kbps is None:
-            return min(self.rates, key=lambda setting: setting.expected_bps)
+        if bitrate_kbps is None:
+            usual = FULL_BAND_BITRATE_KBPS if self.facts.sample_rate > 24000 else DEFAULT_BITRATE_KBPS
+            fitting = [setting for setting in self.rates if setting.expected_bps <= 1000 * usual]
+            return max(fitting or [min(self.rates, key=_file_bps)], key=_file_bps)
+        if packet_frames is None:
+            return self._at_most(bitrate_kbps, _file_bps, "")
+        if packet_frames < 1 or channels < 1:
+            raise UsageError(f"packets of {packet_frames} frames of {channels} channels; give 1 or more of both")
+        kind = f" in packets of {packet_frames} frame{'s' * (packet_frames > 1)}"
+        return self._at_most(bitrate_kbps, lambda one: packet_bps(one, self.frame_rate, packet_frames, channels), kind)
+
+    def _at_most(self, kbps: float, cost: Callable[[RateSetting], float], kind: str) -> RateSetting:
+        """The best setting that costs so much or less. Raises UsageError, which speaks of ``kind``, without one."""
+        fitting = [setting for setting in self.rates if cost(setting) <= 1000 * kbps]
         if not fitting:
-            least = min(setting.expected_bps for setting in self.rates) / 1000
-            raise UsageError(f"{wanted:g} kbps is less than this model can do; its lowest rate is {least:.2f} kbps")
-        return max(fitting, key=lambda setting: setting.expected_bps)
+            least = min(map(cost, self.rates)) / 1000
+            raise UsageError(f"{kbps:g} kbps is less than this model can do{kind}; its lowest rate is {least:.2f} kbps")
+        return max(fitting, key=cost)
 
     def frames_for(self, samples: int) -> int:
         """Frames needed so that decoding gives back ``samples`` samples."""
@@ -314,6 +337,10 @@ class Codec:
             raise UsageError(f"indices have shape {indices.shape}; expected [batch, {frames}, {self.facts.tokens}]")
         if ((indices < 0) | (indices >= np.array(rate.levels)))[:, :frames].any():
             raise UsageError("an index lies outside its alphabet")
+
+
+def _file_bps(setting: RateSetting) -> float:
+    return setting.expected_bps
 
 
 def _each(rate: Rates, rows: int) -> Sequence[RateSetting]:

@@ -145,7 +145,7 @@ def test_packets_of_a_file_are_of_whole_blocks(tmp_path: Path) -> None:
 
 def test_the_help_says_what_packets_cost() -> None:
     told = re.search(
-        r"streams have ([\d.]+) kbps with 1 frame a packet, ([\d.]+) with 2, ([\d.]+)", encode.__doc__ or ""
+        r"streams have ([\d.]+) kbps with 1 frame a packet, ([\d.]+)\s+with 2, ([\d.]+)", encode.__doc__ or ""
     )
     assert told
     codec = load("speech-16k")

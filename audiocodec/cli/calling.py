@@ -13,7 +13,6 @@ import typer
 from audiocodec.cli.ending import ended_by_signals
 from audiocodec.cli.options import (
     DEFAULT_MODEL,
-    Bitrate,
     Force,
     Json,
     Levels,
@@ -49,6 +48,12 @@ Listen = Annotated[
 ]
 Connect = Annotated[str | None, typer.Option("--connect", metavar="HOST:PORT", help="Call the one who listens there.")]
 SharedModel = Annotated[str, typer.Option("--model", "-m", metavar="NAME|PATH", help="The same one on both sides.")]
+Bitrate = Annotated[
+    float | None,
+    typer.Option(
+        "--bitrate", "-b", metavar="KBPS", help="At most so many kbps in a file, 3 by default; calls take more (above)."
+    ),
+]
 Frames = Annotated[
     int, typer.Option("--frames", min=1, max=3, help="In a packet: fewer headers, a frame more of delay each.")
 ]
@@ -110,8 +115,10 @@ def call(
 ) -> None:
     """Speak with another side that runs the same, both ways at once, over UDP.
 
-    Both sides need the same model, each chooses its own rate. A recording that is over, --duration, Ctrl-C, SIGTERM or
-    SIGHUP ends the call on both sides. Nothing is encrypted: for the open internet use a tunnel (WireGuard, ssh -w).
+    Both sides need the same model, each chooses its own rate: what files have at 3 kbps takes 9.0 in packets of 1
+    frame, 6.0 with 2 and 5.0 with 3 (--frames), and UDP and IP add 11.2, 5.6 and 3.7. A recording that is over,
+    --duration, Ctrl-C, SIGTERM or SIGHUP ends the call on both sides. Nothing is encrypted: for the open internet use a
+    tunnel (WireGuard, ssh -w).
     """
     place = address(listen, connect)
     ends = _Ends(spoken, heard, microphone, speaker, force)

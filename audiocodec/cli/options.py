@@ -50,7 +50,8 @@ Bitrate = Annotated[
         "--bitrate",
         "-b",
         metavar="KBPS",
-        help="At most so many kbps a channel, as expected: 3, or 6 of a 48 kHz model.",
+        help="At most so many kbps a channel, as expected of all that is written; default: 3, or 6 of a 48 kHz model, "
+        "and more from pipe to pipe (see above).",
     ),
 ]
 Levels = Annotated[

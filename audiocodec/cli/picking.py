@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from audiocodec.errors import UsageError
 from audiocodec.output import is_live
+from audiocodec.streaming.limits import LIVE_PACKET_FRAMES
 
 if TYPE_CHECKING:
     from audiocodec.audio import AudioReader
@@ -22,9 +23,16 @@ class Picker:
     """A model that is named is loaded at once: what is wrong with it is told before any work."""
 
     def __init__(
-        self, model: str, bitrate: float | None, levels: int | None, quiet: bool, load: Callable[[str], Codec]
+        self,
+        model: str,
+        bitrate: float | None,
+        levels: int | None,
+        quiet: bool,
+        load: Callable[[str], Codec],
+        packet_frames: int | None = None,
     ) -> None:
         self._bitrate, self._levels, self._quiet = bitrate, levels, quiet
+        self._packet_frames = packet_frames
         self._load = load
         self._named: tuple[Codec, RateSetting] | None = None
         if model != AUTO:
@@ -38,16 +46,33 @@ class Picker:
             ModelError: none that may be picked is installed, or it is damaged.
             UsageError: none that suits the recording offers the rate.
         """
+        live = reader.live and is_live(target)  # from pipe to pipe a listener waits at the end; into a file nobody does
         if self._named:
-            return *self._named, ""
-        from audiocodec.choosing import choose
+            codec, rate, why = *self._named, ""
+        else:
+            from audiocodec.choosing import choose
 
-        # From pipe to pipe a listener waits at the end; into a file nobody does.
-        choice = choose(reader, wait=not (reader.live and is_live(target)))
-        codec, rate, name = self._with_rate(choice)
-        if choice.notice and not self._quiet:
-            print(f"note: {choice.notice}", file=sys.stderr, flush=True)
-        return codec, rate, f"{name} ({choice.reason})"
+            choice = choose(reader, wait=not live)
+            codec, rate, name = self._with_rate(choice)
+            why = f"{name} ({choice.reason})"
+            if choice.notice:
+                self._note(choice.notice)
+        if live and self._bitrate is not None:
+            rate = self._in_packets(codec, self._bitrate, reader.channels)
+        return codec, rate, why
+
+    def _in_packets(self, codec: Codec, kbps: float, channels: int) -> RateSetting:
+        """The rate whose packets cost what was asked for, or the lowest, with a note."""
+        frames = self._packet_frames or LIVE_PACKET_FRAMES
+        try:
+            return codec.choose_rate(kbps, packet_frames=frames, channels=channels)
+        except UsageError as error:
+            self._note(f"{error}, which is taken; longer packets (--packet-frames) cost less")
+            return min(codec.rates, key=lambda rate: rate.expected_bps)
+
+    def _note(self, text: str) -> None:
+        if not self._quiet:
+            print(f"note: {text}", file=sys.stderr, flush=True)
 
     def _with_rate(self, choice: Choice) -> tuple[Codec, RateSetting, str]:
         """The first of the suitable models that offers the rate wanted."""

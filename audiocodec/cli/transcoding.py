@@ -111,9 +111,11 @@ def encode(
     middle and the end are listened to, of a pipe the first 5 s; from pipe to pipe nothing waits for that, and it
     counts as speech.
 
-    From pipe to pipe a packet goes out when its frames are complete, and costs 9 bytes beside what they take. At the
-    default rate of speech, of 3 kbps in files, streams have 7.0 kbps with 1 frame a packet, 5.0 with 2, 4.3 with 3 and
-    3.4 with 10 (--packet-frames), and a sample waits for the rest of its packet, and 10 ms more.
+    From pipe to pipe a packet goes out when its frames are complete, and costs 8 bytes beside what they take, 9 after
+    five minutes. At the default rate of speech, of 3 kbps in files, streams have 7.0 kbps with 1 frame a packet, 5.0
+    with 2, 4.3 with 3 and 3.4 with 10 (--packet-frames), and a sample waits for the rest of its packet, and 10 ms more.
+    A --bitrate that is given holds for all of that, and chooses the level by it. The lowest level is expected to take
+    4.9, 2.9, 2.2 and 1.2 kbps; where that is more than --bitrate, a note says so.
 
     WAV and raw samples from a pipe are encoded as they come, until it ends or a signal does (Ctrl-C, SIGTERM, SIGHUP):
     the .vpc is then finished and valid, and the exit code that of the signal; a second signal aborts. Of a file, an

@@ -39,7 +39,8 @@ class Encoding:
         from audiocodec.audio import AudioReader, RawFormat
         from audiocodec.transcode import encode_file
 
-        pick = Picker(self.model, self.bitrate, self.levels, self.quiet, load or Loader(self.placing))
+        loader = load or Loader(self.placing)
+        pick = Picker(self.model, self.bitrate, self.levels, self.quiet, loader, self.packet_frames)
 
         def work(job: Job, update: Update) -> EncodeReport:
             source, target = job
