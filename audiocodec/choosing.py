@@ -85,7 +85,7 @@ def _listen(reader: AudioReader) -> list[Stretch]:
     if reader.live:
         return [reader.peek(LIVE_SECONDS)]
     again = str(reader.source) != STDIO and os.path.isfile(reader.source)  # a FIFO gives what it holds once
-    again = again and reader.raw is None  # libsndfile does not know where its samples lie
+    again = again and not reader.parsed  # libsndfile does not know where its samples lie
     if again and reader.frames and reader.frames > PIECES * PIECE_SECONDS * reader.sample_rate:
         return file_pieces(reader.source)
     return [reader.peek(PIECES * PIECE_SECONDS)]

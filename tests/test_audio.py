@@ -191,8 +191,8 @@ def through_pipe(data: bytes, code: str) -> subprocess.CompletedProcess[bytes]:
 
 COUNT = (
     "import numpy as np; from audiocodec.audio import AudioReader\n"
-    "r = AudioReader('-'); x = np.concatenate(list(r), axis=1)\n"
-    "print(r.sample_rate, *x.shape, r.format, float(np.abs(x).max()))"
+    "r = AudioReader('-'); x = np.concatenate([np.zeros((r.channels, 0)), *r], axis=1)\n"
+    "print(r.sample_rate, *x.shape, r.format, float(np.abs(x).max(initial=0)))"
 )
 
 
@@ -216,6 +216,34 @@ def test_a_wav_header_of_unknown_length_means_until_the_end(size: int) -> None:
     data[40:44] = size.to_bytes(4, "little")
     result = through_pipe(bytes(data), COUNT)
     assert result.stdout.split()[:3] == [b"16000", b"1", b"12345"], result.stderr
+
+
+def unfinished(audio: np.ndarray, behind: bytes = b"") -> bytes:
+    """A WAV with the lengths that it has before its first sample, which its writer never changed."""
+    return wav_bytes(audio[:, :0])[:44] + wav_bytes(audio)[44:] + behind
+
+
+@pytest.mark.parametrize("odd", [b"", b"\0"])
+def test_lengths_that_were_never_filled_in_mean_until_the_end(tmp_path: Path, odd: bytes) -> None:
+    data = unfinished(tone(12345), odd)
+    result = through_pipe(data, COUNT + "; print(r.shortfall)")
+    assert result.stdout.split()[:3] == [b"16000", b"1", b"12345"], result.stderr
+    assert (b"ends within a sample" in result.stdout) == bool(odd)
+    (tmp_path / "a.wav").write_bytes(data)
+    (tmp_path / "b.wav").write_bytes(wav_bytes(tone(12345)))
+    with AudioReader(tmp_path / "a.wav") as reader:
+        assert (reader.frames, reader.live, reader.parsed) == (12345, False, True)
+        assert np.array_equal(np.concatenate(list(reader), axis=1), read(tmp_path / "b.wav"))
+    assert ("ends within a sample" in str(reader.shortfall)) == bool(odd)
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"id3 "])
+def test_chunks_behind_no_samples_are_no_samples(tmp_path: Path, name: bytes) -> None:
+    chunk = name + (26).to_bytes(4, "little") + b"INFOISFT\x0e\0\0\0Lavf58.29.100\0"
+    for data in (unfinished(tone(0)), unfinished(tone(0), chunk)):
+        assert through_pipe(data, COUNT).stdout.split()[:3] == [b"16000", b"1", b"0"]
+        (tmp_path / "a.wav").write_bytes(data)
+        assert read(tmp_path / "a.wav").shape == (1, 0)
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])

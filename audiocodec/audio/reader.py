@@ -117,7 +117,7 @@ class AudioReader:
             self._ending.live = self.live
         self.sample_rate, self.channels = layout.sample_rate, layout.channels
         self.format, self.subtype = name, layout.subtype
-        size = layout.data_bytes if self.live else self._size
+        size = layout.data_bytes if self._size is None else self._size - layout.data_offset
         self.frames = None if size is None else size // layout.frame_bytes
 
     def _open_file(self, file: BinaryIO) -> None:
@@ -130,6 +130,8 @@ class AudioReader:
                 f"{self.name} is not audio that can be read here ({reason}); "
                 "convert it to WAV, FLAC, Ogg Vorbis, Opus or MP3 first (ffmpeg -i FILE out.wav)"
             ) from None
+        if self._sound.frames == 0 and self._sound.format in ("WAV", "WAVEX") and (layout := _unfinished(file)):
+            return self._open_samples(CountedBytes(file), layout, "WAV")
         self.sample_rate, self.channels = self._sound.samplerate, self._sound.channels
         self.format, self.subtype = self._sound.format, self._sound.subtype
         # A stream whose end libsndfile does not know is reported as 2^63 - 1 samples long.
@@ -211,6 +213,11 @@ class AudioReader:
         return f"at {sample / self.sample_rate:.6f} s (sample {sample})"
 
     @property
+    def parsed(self) -> bool:
+        """Whether samples are found here, and not by libsndfile: those of pipes, raw ones, those of unstated length."""
+        return self._layout is not None
+
+    @property
     def bytes_read(self) -> int | None:
         """Bytes of the file, or those that have come from a pipe."""
         return self._pipe.count if self._pipe is not None and self.live else self._size
@@ -228,7 +235,8 @@ class AudioReader:
     def _remainder(self) -> str | None:
         if self._layout is None or (self.live and self.frames is not None):
             return None  # libsndfile's, or chunks behind the samples of a WAV
-        left = len(self._pending) if self.live else (self._size or 0) % self._layout.frame_bytes
+        rest = len(self._pending) if self._size is None else self._size - self._layout.data_offset
+        left = rest % self._layout.frame_bytes
         return f"{self.name} ends within a sample; its last {left} bytes are left out" if left else None
 
     def close(self) -> None:
@@ -242,6 +250,20 @@ class AudioReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _unfinished(file: BinaryIO) -> WavLayout | None:
+    """How samples lie, from where ``file`` then stands, in a WAV whose length was never filled in; else None.
+
+    libsndfile takes a length of 0 at its word.
+    """
+    file.seek(0)
+    with contextlib.suppress(NeedMore):
+        layout = parse_header(file.read(_HEADER_BYTES))
+        if layout is not None and layout.data_bytes is None:
+            file.seek(layout.data_offset)
+            return layout
+    return None
 
 
 def sndfile_reason(error: Exception) -> str:

@@ -26,6 +26,10 @@ _SUBTYPES = {
 _EXTENSIBLE = 0xFFFE
 # Writers that cannot seek back leave 0, 0xFFFFFFFF (ffmpeg), 0x7FFFF000 or so (sox), 0x80000000 (arecord).
 _UNKNOWN_FROM = 0x7FFF0000
+# Chunks that lie behind the samples, by which a recording of none is told from one whose length was left 0.
+_BEHIND = frozenset(
+    (b"LIST", b"id3 ", b"ID3 ", b"JUNK", b"PAD ", b"_PMX", b"bext", b"cue ", b"fact", b"iXML", b"inst", b"smpl")
+)
 
 
 class NeedMore(Exception):  # noqa: N818 - a signal, not an error
@@ -79,7 +83,6 @@ def parse_header(data: bytes) -> WavLayout | None:
     """
     if _take(data, 0, 4) not in (b"RIFF", b"RF64") or _take(data, 8, 4) != b"WAVE":
         return None
-    riff_bytes = _u32(data, 4)
     fmt, long_bytes, at = None, None, 12
     while True:
         name, size = _take(data, at, 4), _u32(data, at + 4)
@@ -92,7 +95,9 @@ def parse_header(data: bytes) -> WavLayout | None:
         at += 8 + size + (size & 1)
     if fmt is None or len(fmt) < 16:
         raise AudioError("the WAV header has no 'fmt ' chunk before its samples; it is damaged")
-    return _layout(fmt, at + 8, _data_bytes(size, riff_bytes, long_bytes))
+    if size == 0 and _take(data, at + 8, 4) not in _BEHIND:
+        size = _UNKNOWN_FROM
+    return _layout(fmt, at + 8, _data_bytes(size, long_bytes))
 
 
 def _layout(fmt: bytes, data_offset: int, data_bytes: int | None) -> WavLayout | None:
@@ -105,12 +110,10 @@ def _layout(fmt: bytes, data_offset: int, data_bytes: int | None) -> WavLayout |
     return WavLayout(sample_rate, channels, subtype, bits // 8, data_offset, data_bytes)
 
 
-def _data_bytes(size: int, riff_bytes: int, long_bytes: int | None) -> int | None:
+def _data_bytes(size: int, long_bytes: int | None) -> int | None:
     if long_bytes is not None and size == 0xFFFFFFFF:
         return long_bytes if 0 < long_bytes < 2**62 else None
-    if size >= _UNKNOWN_FROM or (size == 0 and riff_bytes in (0, 0xFFFFFFFF)):
-        return None
-    return size
+    return size if size < _UNKNOWN_FROM else None
 
 
 def build_header(sample_rate: int, channels: int, subtype: str, total_samples: int | None) -> bytes:
