@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +296,58 @@ def test_a_known_length_is_written_into_the_header() -> None:
     layout = parse_header(build_header(48000, 2, "PCM_16", 77))
     assert layout is not None
     assert layout.data_bytes == 77 * 4
+
+
+@pytest.mark.parametrize("total", [None, 2**31 + 2000])
+def test_a_file_outgrows_what_wav_can_count(tmp_path: Path, total: int | None) -> None:
+    hole = 2**31  # samples, of which the file system keeps none
+    with AudioWriter(tmp_path / "a.wav", 16000, 1, total_samples=total) as writer:
+        writer.write(tone(1000))
+        writer._out.seek(2 * hole, os.SEEK_CUR)
+        writer.samples_written += hole
+        writer.write(tone(1000))
+    assert writer.bytes_written > 2**32
+    with soundfile.SoundFile(tmp_path / "a.wav") as sound:
+        assert (sound.format, sound.frames) == ("RF64", hole + 2000)
+        start = sound.read(2000)
+        sound.seek(hole)
+        end = sound.read()
+    assert np.abs(start[:1000] - tone(1000)[0]).max() < 1e-4
+    assert np.array_equal(end, np.roll(start, 1000))
+    with AudioReader(tmp_path / "a.wav") as reader, open(tmp_path / "a.wav", "rb") as file:
+        assert reader.frames == hole + 2000
+        layout = parse_header(file.read(1000))
+    assert layout is not None
+    assert layout.data_bytes == 2 * (hole + 2000)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("total", [None, 1001, 5000])
+def test_lengths_of_files_are_those_of_what_was_written(tmp_path: Path, subtype: str, total: int | None) -> None:
+    write(tmp_path / "a.wav", tone(1001), subtype=subtype, total_samples=total)
+    data = (tmp_path / "a.wav").read_bytes()
+    assert data[:4] == b"RIFF"
+    assert int.from_bytes(data[4:8], "little") == len(data) - 8
+    assert len(data) % 2 == 0
+    assert read(tmp_path / "a.wav").shape == (1, 1001)
+    if subtype != "FLOAT":
+        with wave.open(str(tmp_path / "a.wav")) as file:  # by another reader
+            assert file.getnframes() == 1001
+
+
+def test_a_wav_of_known_length_is_libsndfile_s(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", tone(777, 2), total_samples=777)
+    soundfile.write(tmp_path / "b.wav", read(tmp_path / "a.wav").T, 16000)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.parametrize(("roomy", "size", "longer"), [(False, 44, b"RIFF"), (True, 80, b"RF64")])
+def test_headers_count_in_32_bits_as_long_as_they_can(roomy: bool, size: int, longer: bytes) -> None:
+    most = (2**32 - 2 - (size - 8)) // 2
+    for samples, name, data_bytes in ((most, b"RIFF", 2 * most), (most + 1, longer, 0xFFFFFFFF)):
+        header = build_header(16000, 1, "PCM_16", samples, roomy)
+        assert (header[:4], len(header)) == (name, size)
+        assert int.from_bytes(header[-4:], "little") == data_bytes
 
 
 # Outputs that cannot be

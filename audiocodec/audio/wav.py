@@ -1,8 +1,9 @@
 """WAV as it comes through a pipe: a header of unknown length first, then samples for as long as they flow.
 
-libsndfile has to seek, so a pipe is parsed and written here; files go through libsndfile. The layout is that of
-"Multimedia Programming Interface and Data Specifications 1.0" (Microsoft / IBM 1991) with WAVE_FORMAT_EXTENSIBLE and
-the RF64 chunk ``ds64`` of EBU Tech 3306.
+libsndfile has to seek, so a pipe is parsed here; files are read by libsndfile. Both are written here: libsndfile has to
+know beforehand whether a file outgrows the 32 bits that WAV counts its bytes in. The layout is that of "Multimedia
+Programming Interface and Data Specifications 1.0" (Microsoft / IBM 1991) with WAVE_FORMAT_EXTENSIBLE and the RF64 chunk
+``ds64`` of EBU Tech 3306.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _SUBTYPES = {
     (3, 32): "FLOAT",
     (3, 64): "DOUBLE",
 }
+SUBTYPES = frozenset(_SUBTYPES.values())
 _EXTENSIBLE = 0xFFFE
+_OPEN = 0xFFFFFFFF
+_DS64 = struct.Struct("<QQQI")  # bytes behind the first eight, bytes of samples, samples, and a table left empty
 # Writers that cannot seek back leave 0, 0xFFFFFFFF (ffmpeg), 0x7FFFF000 or so (sox), 0x80000000 (arecord).
 _UNKNOWN_FROM = 0x7FFF0000
 # Chunks that lie behind the samples, by which a recording of none is told from one whose length was left 0.
@@ -116,25 +120,35 @@ def _data_bytes(size: int, long_bytes: int | None) -> int | None:
     return size if size < _UNKNOWN_FROM else None
 
 
-def build_header(sample_rate: int, channels: int, subtype: str, total_samples: int | None) -> bytes:
-    """The header of a WAV stream; its length is left open (0xFFFFFFFF) where ``total_samples`` is None or too many."""
+def build_header(
+    sample_rate: int, channels: int, subtype: str, total_samples: int | None, roomy: bool = False
+) -> bytes:
+    """The header of a WAV stream; its length is left open (0xFFFFFFFF) where ``total_samples`` is None or too many.
+
+    A ``roomy`` one has a chunk of nothing, in the place of which ``ds64`` makes it RF64 where samples are too many: it
+    is as long for any number of them, and can be written again once that is known.
+    """
     tag, bits = next(key for key, name in _SUBTYPES.items() if name == subtype)
     frame_bytes = channels * bits // 8
-    data_bytes = None if total_samples is None else total_samples * frame_bytes
-    if data_bytes is None or data_bytes > 0xFFFFFFFF - 36:
-        riff_bytes = data_bytes = 0xFFFFFFFF
-    else:
-        riff_bytes = 36 + data_bytes + (data_bytes & 1)
-    fmt = struct.pack("<HHIIHH", tag, channels, sample_rate, sample_rate * frame_bytes, frame_bytes, bits)
-    return (
-        b"RIFF"
-        + struct.pack("<I", riff_bytes)
-        + b"WAVEfmt "
-        + struct.pack("<I", 16)
-        + fmt
-        + b"data"
-        + struct.pack("<I", data_bytes)
-    )
+    samples = total_samples or 0
+    data_bytes = samples * frame_bytes
+    chunks = _chunk(b"fmt ", "<HHIIHH", tag, channels, sample_rate, sample_rate * frame_bytes, frame_bytes, bits)
+    if tag != 1:  # of all but integers the standard asks for the length once more
+        chunks += _chunk(b"fact", "<I", min(samples, _OPEN) if total_samples is not None else _OPEN)
+    riff_bytes = 4 + (8 + _DS64.size) * roomy + len(chunks) + 8 + data_bytes + (data_bytes & 1)
+    known = total_samples is not None and riff_bytes < _OPEN
+    long = total_samples is not None and riff_bytes >= _OPEN and roomy
+    if long:
+        chunks = _chunk(b"ds64", _DS64.format, riff_bytes, data_bytes, samples, 0) + chunks
+    elif roomy:
+        chunks = _chunk(b"JUNK", _DS64.format, 0, 0, 0, 0) + chunks
+    ends = (riff_bytes, data_bytes) if known else (_OPEN, _OPEN)
+    beginning = struct.pack("<4sI4s", b"RF64" if long else b"RIFF", ends[0], b"WAVE")
+    return beginning + chunks + struct.pack("<4sI", b"data", ends[1])
+
+
+def _chunk(name: bytes, layout: str, *values: int) -> bytes:
+    return struct.pack("<4sI", name, struct.calcsize(layout)) + struct.pack(layout, *values)
 
 
 def _take(data: bytes, at: int, size: int) -> bytes:

@@ -11,7 +11,7 @@ import soundfile
 
 from audiocodec.audio.raw import raw_subtype
 from audiocodec.audio.reader import sndfile_reason
-from audiocodec.audio.wav import build_header
+from audiocodec.audio.wav import SUBTYPES, build_header
 from audiocodec.errors import OutputError, UsageError
 from audiocodec.output import STDIO, OutputFile, describe
 
@@ -85,8 +85,8 @@ class AudioWriter:
         self._out = OutputFile(target, force)
         self.name = self._out.name
         self.format, self.subtype = choose_format(target, subtype, raw)
-        if self.format == "WAV" and total_samples is not None and total_samples * channels * 8 >= 2**32:
-            self.format = "RF64"  # WAV counts its bytes in 32 bits
+        self._plain = self.format == "WAV" and self.subtype in SUBTYPES  # written without libsndfile
+        self._outgrows = total_samples is None or total_samples * channels * 8 >= 2**32  # what WAV counts in 32 bits
         self._sink: _Sink | None = None
         self._sound: soundfile.SoundFile | None = None
 
@@ -102,11 +102,11 @@ class AudioWriter:
     def _begin(self) -> None:
         if self.format == "RAW":
             return
-        if not self._out.seekable():
-            if self.format not in ("WAV", "RF64"):
-                raise OutputError(f"{self.name} cannot seek, and only WAV can be written there")
-            self._out.write(build_header(self._rate, self._channels, self.subtype, self._total))
+        if self._plain:
+            self._out.write(self._header(self._total))
             return
+        if not self._out.seekable():
+            raise OutputError(f"{self.name} cannot seek, and only WAV can be written there")
         self._sink = _Sink(self._out)
         try:
             self._sound = soundfile.SoundFile(
@@ -118,6 +118,10 @@ class AudioWriter:
                 f"{self.name}: {self.format} {self.subtype} cannot hold {self._rate} Hz with {self._channels} channels "
                 f"({sndfile_reason(error)}); write .wav or .flac instead"
             ) from None
+
+    def _header(self, samples: int | None) -> bytes:
+        roomy = self._outgrows and self._out.seekable()
+        return build_header(self._rate, self._channels, self.subtype, samples, roomy)
 
     @property
     def bytes_written(self) -> int:
@@ -150,6 +154,13 @@ class AudioWriter:
         integers = np.rint(samples.astype(np.float64) * scale).clip(-scale, scale - 1).astype(np.int64)
         return np.ascontiguousarray(integers << (32 - bits)).astype(np.int32)
 
+    def _fill_in(self) -> None:
+        """Write the header of a file again, with the length that the samples turned out to have."""
+        if self._out.tell() % 2:
+            self._out.write(b"\0")
+        self._out.seek(0)
+        self._out.write(self._header(self.samples_written))
+
     def _hold_nothing(self) -> None:
         """Give a file without samples what libsndfile leaves out, or refuse it where the format has no such thing."""
         if self.samples_written or (self.format not in ("FLAC", "MP3") and self.subtype != "OPUS"):
@@ -168,6 +179,8 @@ class AudioWriter:
                 if kind is None:
                     self._sink.check()
                     self._hold_nothing()
+            elif self._plain and kind is None and self._out.seekable():
+                self._fill_in()
         except BaseException as failure:
             self._out.__exit__(type(failure), failure, failure.__traceback__)
             raise
@@ -213,5 +226,7 @@ def _wav_bytes(samples: np.ndarray, subtype: str) -> bytes:
         return samples.astype("<f4" if subtype == "FLOAT" else "<f8").tobytes()
     if subtype == "PCM_U8":
         return ((samples >> 24) + 128).astype(np.uint8).tobytes()
+    if subtype == "PCM_16":
+        return (samples >> 16).astype("<i2").tobytes()
     keep = _INTEGER_BITS[subtype] // 8
     return samples.astype("<i4").view(np.uint8).reshape(-1, 4)[:, 4 - keep :].tobytes()
