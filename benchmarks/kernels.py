@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 import audiocodec
 from audiocodec.export.folder import export_model
-from audiocodec.facts import DECODER, DEQUANTISER, ENCODER, RUNTIME
+from audiocodec.facts import DECODER, ENCODER, RUNTIME
 from audiocodec.models import resolve
 
 BLOCKS = (1, 4, 16, 32, 64, 128, 256)
@@ -85,7 +85,7 @@ def feeds_of(codec: audiocodec.Codec, kind: str, frames: int, speech: NDArray[An
         return {"audio": wave, "detail": detail, **step.initial_state(1)}
     rate = codec.choose_rate()
     indices, _ = codec.encode_block(wave, rate, codec.runtime.encoder_state(1))
-    latents = codec.runtime._by_rate(DEQUANTISER, codec.runtime._dequantiser, "indices", indices, [rate])
+    latents = codec.runtime.latents(indices, [rate])
     return {"latents": latents, "detail": detail, **step.initial_state(1)}
 
 

@@ -113,6 +113,38 @@ def test_a_stream_that_is_paused_keeps_its_rows_and_not_those_of_its_batch() -> 
     np.testing.assert_array_equal(rows.arrays(rows.join([kept, kept]), {})["b"], [1, 2, 3, 1, 2, 3])
 
 
+def test_what_goes_on_together_is_not_copied() -> None:
+    whole = {"a": np.arange(12.0).reshape(6, 2)}
+    first, second, third = rows.part(whole, [1, 2, 3])
+    room: rows.Arrays = {}
+    joined = rows.arrays(rows.join([first, second, third]), room)["a"]
+    assert joined is whole["a"]
+    assert np.shares_memory(rows.arrays(rows.join([second, third]), room)["a"], whole["a"])
+    assert not room
+    other = rows.arrays(rows.join([third, first, second]), room)["a"]
+    assert not np.shares_memory(other, whole["a"])
+    np.testing.assert_array_equal(other, whole["a"][[3, 4, 5, 0, 1, 2]])
+    fewer = rows.arrays(rows.join([third, first]), room)["a"]
+    assert np.shares_memory(fewer, other)
+    np.testing.assert_array_equal(fewer, whole["a"][[3, 4, 5, 0]])
+    kept = rows.part(rows.join([third, first]), [2, 2])  # which are nobody else's, wherever copies lie
+    rows.arrays(rows.join([second, first]), room)
+    np.testing.assert_array_equal(rows.arrays(kept[1], {})["a"], whole["a"][[5, 0]])
+
+
+def test_a_batch_is_kept_for_those_that_wait_and_not_for_those_that_go_on() -> None:
+    whole = {"a": np.arange(20.0).reshape(10, 2)}
+    parts = rows.part(whole, [1] * 10)
+    batch = weakref.ref(whole["a"])
+    joined = rows.join(parts[:8])  # two of ten wait, which are few
+    waiting = parts[8:]
+    del whole, parts
+    assert batch() is not None
+    del joined
+    assert batch() is None
+    np.testing.assert_array_equal(rows.arrays(rows.join(waiting), {})["a"], [[16.0, 17.0], [18.0, 19.0]])
+
+
 def test_encoders_together_are_as_each_alone(codec: Codec) -> None:
     alone = encode_alone(codec)
     assert encode_together(codec, most_rows=1) == alone

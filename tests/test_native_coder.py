@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bitstream_helpers import (
     LEVELS,
+    OTHER_LEVELS,
     deep_model,
     make_file,
     make_header,
@@ -27,6 +30,7 @@ from native_helpers import any_model, both, built, check_alike, lanes_of, most_l
 
 from audiocodec.bitstream import EntropyModel, native
 from audiocodec.bitstream.entropy import MAX_LEVELS
+from audiocodec.bitstream.nativecoder import NativeCoder
 from audiocodec.bitstream.rangecoder import TOTAL, RangeDecoder, encode_intervals, encode_pairs
 from audiocodec.bitstream.referencecoder import ReferenceCoder
 from audiocodec.errors import ModelError
@@ -148,6 +152,22 @@ def test_threads_share_a_coder() -> None:
     with ThreadPoolExecutor(4) as pool:
         decoded = list(pool.map(lambda data: ours.decode(data, 200, 1), codes * 5))
     assert all(np.array_equal(a, b) for a, b in zip(decoded, drawn * 5, strict=True))
+
+
+@pytest.mark.parametrize("use", ["C", "Python"])
+def test_streams_of_a_model_share_their_coders(use: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if use == "Python":
+        monkeypatch.setattr(native, "extension", None)
+    model = deep_model()
+    coder = model.for_levels(LEVELS)
+    assert coder is not None
+    assert isinstance(coder, ReferenceCoder if native.extension is None else NativeCoder)
+    assert model.for_levels(list(LEVELS)) is coder
+    assert model.for_levels(OTHER_LEVELS) not in (coder, None)
+    assert replace(model).for_levels(LEVELS) is not coder
+    sent = pickle.loads(pickle.dumps(model)).for_levels(LEVELS)
+    indices = random_tokens(5, seed=1)
+    assert sent.encode(indices) == coder.encode(indices)
 
 
 @pytest.mark.parametrize("use", ["C", "Python"])

@@ -239,3 +239,21 @@ def test_training_without_torch_names_the_extra(tmp_path):
     done = without_torch("train", str(ROOT / "recipes" / "smoke.yaml"), "--out", "x", cwd=tmp_path)
     assert done.returncode == MissingExtraError.exit_code
     assert "pip install 'audiocodec[train]'" in done.stderr
+
+
+def test_the_beginning_of_streams_is_never_changed(tmp_path):
+    """It is shared by all of a runtime, whatever they go on to do, and also where two rows are apart."""
+    codec = audiocodec.load(built(tmp_path / "m"), runtime="onnx")
+    runtime = codec.runtime
+    for rows in (1, 2, 3):
+        rates = [codec.choose_rate()] * rows
+        wave = np.stack([speech_like(0.1, seed=row)[: codec.hop_samples] for row in range(rows)])
+        heard, said = runtime.encoder_state(rows), runtime.decoder_state(rows)
+        before = {name: values.copy() for name, values in (heard | said).items()}
+        indices, _ = runtime.encode(wave, rates, heard)
+        runtime.decode(indices, rates, said)
+        apart = runtime.decoder_state(rows, apart=True)["state.noise.0"]
+        assert apart.tolist() == [row % 2 * (codec.facts.noise_frames // 2) for row in range(rows)]
+        for name, values in (runtime.encoder_state(rows) | runtime.decoder_state(rows)).items():
+            assert len(values) == rows
+            np.testing.assert_array_equal(values, before[name])

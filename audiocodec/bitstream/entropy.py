@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +95,7 @@ class EntropyModel:
         _check_shapes(self)
         _check_values(self)
 
-    @property
+    @cached_property
     def settings(self) -> tuple[tuple[int, ...], ...]:
         """The level counts of every rate setting that the model has tables for."""
         return tuple(tuple(row) for row in self.levels.tolist())
@@ -101,12 +103,24 @@ class EntropyModel:
     def for_levels(self, levels: Sequence[int]) -> SymbolCoder | None:
         """The coder of one rate setting, or None when the model was not fitted for it (then only raw is possible)."""
         wanted = tuple(int(count) for count in levels)
-        if wanted not in self.settings:
-            return None
-        setting = self.settings.index(wanted)
-        if native.extension is None:
-            return ReferenceCoder(self, setting)
-        return NativeCoder(self, setting, native.extension)
+        key = wanted, native.extension is None
+        if key not in self._coders and wanted in self.settings:
+            setting = self.settings.index(wanted)
+            # All streams share one, which holds nothing of theirs: what it keeps of the tables stays in the caches.
+            self._coders[key] = (
+                ReferenceCoder(self, setting)
+                if native.extension is None
+                else NativeCoder(self, setting, native.extension)
+            )
+        return self._coders.get(key)
+
+    @cached_property
+    def _coders(self) -> dict[tuple[tuple[int, ...], bool], SymbolCoder]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without coders, which another process makes for itself."""
+        return {name: value for name, value in vars(self).items() if name != "_coders"}
 
     def to_bytes(self) -> bytes:
         """The tables as the bytes of a safetensors file."""

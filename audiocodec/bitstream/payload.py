@@ -105,8 +105,10 @@ class PayloadCoder:
 
     def ranged(self, indices: Ints) -> bytes:
         """The entropy coded payload of ``indices [frames, channels or 1, groups]``."""
-        intervals = self._intervals(indices)
-        return encode_intervals(intervals[0] if len(intervals) == 1 else np.concatenate(intervals))
+        coder = self._coders[0]
+        if len(self._coders) == 1 and coder is not None:
+            return coder.encode(indices)
+        return encode_intervals(np.concatenate(self._intervals(indices)))
 
     def decode_range(self, payload: bytes, frames: int, channels: int) -> Ints:
         """Undo :meth:`ranged`. Raises BitstreamError when the bytes are no code."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _STORED = {"F16": np.float16, "F32": np.float32}
 _SENT = ("_folder", "_weights", "_exported")
+_USUAL_ROWS = 2  # of a stream: the state it begins with, and returns to at every silence, is made once
 _MOST_STATE = 1 << 22  # values of a stream: a hundred times what the largest model holds
 _TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
 
@@ -52,14 +53,16 @@ class OnnxRuntime:
     def encode(self, wave: Samples, rates: Sequence[RateSetting], state: State) -> tuple[Indices, State]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         latents, state = self._encoder.step("audio", np.ascontiguousarray(wave, np.float32), _detail(rates), state)
-        return self._by_rate(QUANTISER, self._quantiser, "latents", latents, rates), state
+        return _by_rate(self._quantiser, "latents", latents, rates), state
 
     def decoder_state(self, batch: int, apart: bool = False) -> State:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         state = self._decoder.initial_state(batch)
-        if apart:
-            state["state.noise.0"][1::2] = self.facts.noise_frames // 2
-        return state
+        if not apart:
+            return state
+        starts = state["state.noise.0"].copy()
+        starts[1::2] = self.facts.noise_frames // 2
+        return {**state, "state.noise.0": starts}
 
     def decode(self, indices: Indices, rates: Sequence[RateSetting], state: State) -> tuple[Samples, State]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
@@ -68,7 +71,7 @@ class OnnxRuntime:
     def latents(self, indices: Indices, rates: Sequence[RateSetting]) -> Latents:
         """See :class:`audiocodec.runtime.base.Runtime`."""
         whole = np.ascontiguousarray(indices, np.int64)
-        return self._by_rate(DEQUANTISER, self._dequantiser, "indices", whole, rates)
+        return _by_rate(self._dequantiser, "indices", whole, rates)
 
     def synthesise(self, latents: Latents, rates: Sequence[RateSetting], state: State) -> tuple[Samples, State]:
         """See :class:`audiocodec.runtime.base.Runtime`."""
@@ -88,21 +91,21 @@ class OnnxRuntime:
 
     @cached_property
     def _encoder(self) -> _Step:
-        return _Step(self._folder / ENCODER, self._session(ENCODER), self._exported.fill)
+        return _Step(self._graph(ENCODER), self._exported.fill)
 
     @cached_property
     def _decoder(self) -> _Step:
-        return _Step(self._folder / DECODER, self._session(DECODER), self._exported.fill)
+        return _Step(self._graph(DECODER), self._exported.fill)
 
     @cached_property
-    def _quantiser(self) -> Any:
-        return self._session(QUANTISER)
+    def _quantiser(self) -> _Graph:
+        return self._graph(QUANTISER)
 
     @cached_property
-    def _dequantiser(self) -> Any:
-        return self._session(DEQUANTISER)
+    def _dequantiser(self) -> _Graph:
+        return self._graph(DEQUANTISER)
 
-    def _session(self, name: str) -> Any:
+    def _graph(self, name: str) -> _Graph:
         graph = self._exported.graphs[name]
         data = graph.read(self._folder / name)
         options = onnxruntime.SessionOptions()
@@ -117,49 +120,65 @@ class OnnxRuntime:
         if names:
             values = [onnxruntime.OrtValue.ortvalue_from_numpy(self._weight(weight)) for weight in names]
             options.add_external_initializers(names, values)
-        try:
-            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no common class but this
-            raise _failure(self._folder / name, error) from None
+        return _Graph(self._folder / name, data, options)
 
     def _weight(self, name: str) -> NDArray[Any]:
         if name not in self._weights or (tensor := self._weights[name]).dtype not in _STORED:
             raise ModelError(f"{self._folder} has no weights {name!r} that its graphs ask for")
         return np.frombuffer(tensor.data, _STORED[tensor.dtype]).reshape(tensor.shape)
 
-    def _by_rate(
-        self, graph: str, session: Any, name: str, values: NDArray[Any], rates: Sequence[RateSetting]
-    ) -> NDArray[Any]:
-        """Run a bottleneck's graph, which knows one rate at a time, for the rows of each rate."""
-        found: NDArray[Any] | None = None
-        alike = all(rate is rates[0] for rate in rates)  # most often; to compare what they hold takes far longer
-        for rate in rates[:1] if alike else dict.fromkeys(rates):
-            chosen = [] if alike else [row for row, own in enumerate(rates) if own == rate]
-            every = alike or len(chosen) == len(rates)
-            feeds = {name: values if every else values[chosen], "levels": np.array(rate.levels, np.int64)}
-            result = _run(self._folder / graph, session, feeds)[0]
-            if every:
-                return result
-            if found is None:
-                found = np.empty((len(rates), *result.shape[1:]), result.dtype)
-            found[chosen] = result
-        assert found is not None, "a batch of no rows"
-        return found
+
+class _Graph:
+    """One graph, and its file to tell of where it fails."""
+
+    def __init__(self, path: Path, data: bytes, options: Any) -> None:
+        self.path = path
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions have no common class but this
+            raise self._failure(error) from None
+
+    @property
+    def state(self) -> list[Any]:
+        """What it is given of a state."""
+        return [value for value in self._session.get_inputs() if value.name.startswith("state.")]
+
+    def run(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """All of its outputs. Raises ModelError where it cannot be run."""
+        try:
+            results: list[NDArray[Any]] = self._session.run(None, feeds)
+        except Exception as error:
+            raise self._failure(error) from None
+        return results
+
+    def _failure(self, error: Exception) -> ModelError:
+        reason = " ".join(str(error).split())
+        again = f"run `audiocodec export {self.path.parent}` again, or pass --runtime torch"
+        return ModelError(f"{self.path} cannot be run ({reason}); {again}")
 
 
 class _Step:
     """A graph with state."""
 
-    def __init__(self, path: Path, session: Any, fill: dict[str, float]) -> None:
-        self._path, self._session, self._fill = path, session, fill
-        self._held = [value for value in session.get_inputs() if value.name.startswith("state.")]
+    def __init__(self, graph: _Graph, fill: dict[str, float]) -> None:
+        self._graph, self._fill, self._held = graph, fill, graph.state
         self._names = [value.name for value in self._held]
         sizes = [math.prod(size for size in value.shape if not isinstance(size, str)) for value in self._held]
         if sum(sizes) > _MOST_STATE:
-            raise ModelError(f"{path} asks for a state of {sum(sizes)} values, more than any model has")
+            raise ModelError(f"{graph.path} asks for a state of {sum(sizes)} values, more than any model has")
+        self._silence: dict[int, Arrays] = {}
         self._rooms: list[Arrays] = []  # as many as threads were here at a time
 
     def initial_state(self, batch: int) -> Arrays:
+        if batch > _USUAL_ROWS:
+            return self._initial(batch)
+        if batch not in self._silence:
+            self._silence[batch] = self._initial(batch)
+            for values in self._silence[batch].values():
+                values.setflags(write=False)
+        return self._silence[batch]
+
+    def _initial(self, batch: int) -> Arrays:
         return {
             value.name: np.full(
                 [batch if isinstance(size, str) else size for size in value.shape],
@@ -175,25 +194,28 @@ class _Step:
         except IndexError:
             room = {}
         try:
-            feeds = {name: values, "detail": detail, **arrays(state, room)}
-            result, *after = _run(self._path, self._session, feeds)
+            result, *after = self._graph.run({name: values, "detail": detail, **arrays(state, room)})
         finally:
             self._rooms.append(room)
         return result, dict(zip(self._names, after, strict=True))
 
 
-def _run(path: Path, session: Any, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
-    try:
-        results: list[NDArray[Any]] = session.run(None, feeds)
-    except Exception as error:
-        raise _failure(path, error) from None
-    return results
-
-
-def _failure(path: Path, error: Exception) -> ModelError:
-    reason = " ".join(str(error).split())
-    again = f"run `audiocodec export {path.parent}` again, or pass --runtime torch"
-    return ModelError(f"{path} cannot be run ({reason}); {again}")
+def _by_rate(graph: _Graph, name: str, values: NDArray[Any], rates: Sequence[RateSetting]) -> NDArray[Any]:
+    """Run a bottleneck's graph, which knows one rate at a time, for the rows of each rate."""
+    found: NDArray[Any] | None = None
+    alike = all(rate is rates[0] for rate in rates)  # most often; to compare what they hold takes far longer
+    for rate in rates[:1] if alike else dict.fromkeys(rates):
+        chosen = [] if alike else [row for row, own in enumerate(rates) if own == rate]
+        every = alike or len(chosen) == len(rates)
+        feeds = {name: values if every else values[chosen], "levels": np.array(rate.levels, np.int64)}
+        result = graph.run(feeds)[0]
+        if every:
+            return result
+        if found is None:
+            found = np.empty((len(rates), *result.shape[1:]), result.dtype)
+        found[chosen] = result
+    assert found is not None, "a batch of no rows"
+    return found
 
 
 def _detail(rates: Sequence[RateSetting]) -> Samples:
