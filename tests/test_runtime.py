@@ -248,12 +248,13 @@ def test_the_beginning_of_streams_is_never_changed(tmp_path):
     for rows in (1, 2, 3):
         rates = [codec.choose_rate()] * rows
         wave = np.stack([speech_like(0.1, seed=row)[: codec.hop_samples] for row in range(rows)])
-        heard, said = runtime.encoder_state(rows), runtime.decoder_state(rows)
-        before = {name: values.copy() for name, values in (heard | said).items()}
-        indices, _ = runtime.encode(wave, rates, heard)
-        runtime.decode(indices, rates, said)
+        states = [begin(rows) for begin in (runtime.encoder_state, runtime.decoder_state)]
+        before = [{name: values.copy() for name, values in state.items()} for state in states]
+        indices, _ = runtime.encode(wave, rates, states[0])
+        runtime.decode(indices, rates, states[1])
         apart = runtime.decoder_state(rows, apart=True)["state.noise.0"]
         assert apart.tolist() == [row % 2 * (codec.facts.noise_frames // 2) for row in range(rows)]
-        for name, values in (runtime.encoder_state(rows) | runtime.decoder_state(rows)).items():
-            assert len(values) == rows
-            np.testing.assert_array_equal(values, before[name])
+        for begin, wanted in zip((runtime.encoder_state, runtime.decoder_state), before, strict=True):
+            for name, values in begin(rows).items():
+                assert len(values) == rows
+                np.testing.assert_array_equal(values, wanted[name])
