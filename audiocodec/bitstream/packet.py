@@ -114,6 +114,8 @@ class PacketEncoder:
         """
         whole = self._payloads.shaped(indices)
         most = self.header.most_packet_frames
+        if 0 < len(whole) <= most:
+            return self._coded(first_frame, whole)
         starts = range(0, len(whole), most)
         return b"".join(self._coded(first_frame + start, whole[start : start + most]) for start in starts)
 

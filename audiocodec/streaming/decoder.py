@@ -106,6 +106,8 @@ class StreamDecoder:
 
     def joined(self, pieces: list[Samples]) -> Samples:
         """What ``push`` returns of what its work produced."""
+        if len(pieces) == 1:
+            return pieces[0].copy()  # it may be a row of many streams'
         channels = self.header.channels if self.header is not None else 1
         return np.concatenate([np.zeros((channels, 0), np.float32), *pieces], axis=1)
 
@@ -180,7 +182,7 @@ class StreamDecoder:
 
     def _decode_whole_blocks(self) -> Work[Samples]:
         assert self.header
-        frames = np.concatenate(self._pending)
+        frames = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending)
         whole = len(frames) // self.header.block_frames * self.header.block_frames
         self._pending = [frames[whole:]] if whole < len(frames) else []
         for start in range(0, whole, self.header.block_frames):
@@ -244,12 +246,13 @@ class StreamDecoder:
         """Trim the delay and the end, and hold back what is doubtful."""
         assert self.header
         wave = sound if self._held is None else np.concatenate([self._held, sound], axis=1)
-        skip = min(self._skip, wave.shape[1])
-        wave, self._skip = wave[:, skip:], self._skip - skip
+        if self._skip:
+            skip = min(self._skip, wave.shape[1])
+            wave, self._skip = wave[:, skip:], self._skip - skip
         if self._limit is not None:
             wave = wave[:, : max(0, self._limit - self._given)]
         keep = 0 if last else min(wave.shape[1], self._hold)
-        self._held = wave[:, wave.shape[1] - keep :]
+        self._held = wave[:, -keep:] if keep else None
         wave = wave[:, : wave.shape[1] - keep]
         self._given += wave.shape[1]
         return wave

@@ -85,9 +85,8 @@ def _result(stream: Stream[Any, Out], outcome: list[Any] | Exception) -> Out | E
 
 def _together(works: Sequence[Work[Any]], most_rows: int) -> list[list[Any] | Exception]:
     """What each produces, or its error; in rounds, in each of which every stream that goes on has one step computed."""
-    works = [_bounded(work) for work in works]
-    outcomes: list[list[Any] | Exception] = [[] for _ in works]
-    asked = {place: step for place, work in enumerate(works) if (step := _advance(work, None, outcomes, place))}
+    jobs = [_Job(work) for work in works]
+    asked = {place: step for place, job in enumerate(jobs) if (step := job.advance(None))}
     while asked:
         following: dict[int, Step] = {}
         for places in _batches(asked, most_rows):
@@ -95,45 +94,47 @@ def _together(works: Sequence[Work[Any]], most_rows: int) -> list[list[Any] | Ex
                 answers = run_together([asked[place] for place in places])
             except Exception as error:
                 for place in places:
-                    outcomes[place] = error
+                    jobs[place].outcome = error
                 continue
             for place, answer in zip(places, answers, strict=True):
-                if step := _advance(works[place], answer, outcomes, place):
+                if step := jobs[place].advance(answer):
                     following[place] = step
         asked = following
-    return outcomes
+    return [job.outcome for job in jobs]
 
 
-def _bounded(work: Work[Any]) -> Work[Any]:
-    """The same work, which ends in BitstreamError where it produces too much sound."""
-    answer, samples = None, 0
-    while True:
+class _Job:
+    """A stream's work, and what came of it so far."""
+
+    __slots__ = ("_products", "_samples", "_work", "outcome")
+
+    def __init__(self, work: Work[Any]) -> None:
+        self._work, self._samples = work, 0
+        self._products: list[Any] = []
+        self.outcome: list[Any] | Exception = self._products
+
+    def advance(self, answer: Any) -> Step | None:
+        """Go on to the next step, if there is one."""
+        send = self._work.send
         try:
-            item = work.send(answer)
+            while not isinstance(item := send(answer), Step):
+                self._take(item)
+                answer = None
         except StopIteration:
-            return
-        samples += item.size if isinstance(item, np.ndarray) else 0
-        if samples > MOST_SAMPLES:
-            raise BitstreamError(f"bytes pushed at once stand for more than {MOST_SAMPLES} samples; push fewer")
-        answer = yield item
+            return None
+        except Exception as error:
+            self.outcome = error
+            self._work.close()
+            return None
+        return item
 
-
-def _advance(work: Work[Any], answer: Any, outcomes: list[list[Any] | Exception], place: int) -> Step | None:
-    """Go on to the next step, if there is one."""
-    products: list[Any] = []
-    try:
-        while not isinstance(item := work.send(answer), Step):
-            products.append(item)
-            answer = None
-    except StopIteration:
-        item = None
-    except Exception as error:
-        outcomes[place] = error
-        return None
-    done = outcomes[place]
-    assert isinstance(done, list)
-    done += products
-    return item
+    def _take(self, product: Any) -> None:
+        """Raises BitstreamError where it is too much sound."""
+        self._products.append(product)
+        if isinstance(product, np.ndarray):
+            self._samples += product.size
+            if self._samples > MOST_SAMPLES:
+                raise BitstreamError(f"bytes pushed at once stand for more than {MOST_SAMPLES} samples; push fewer")
 
 
 def _batches(asked: dict[int, Step], most_rows: int) -> list[list[int]]:
