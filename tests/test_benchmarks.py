@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from argparse import Namespace
 
 import numpy as np
+import onnxruntime
 import pytest
+from conftest import ROOT
 
 SIZES = [1, 2, 4, 8, 16, 32, 64, 128, 256]
 
@@ -114,6 +117,21 @@ def test_a_soak_tells_latencies_and_what_is_broken(bench):
     told.encode.add(5.0)
     told.encode.add(60.0)  # beyond the histogram
     assert len(soak.broken(soak.summary([told]))) == 1
+
+
+def test_what_a_frame_costs_is_what_its_parts_do(bench, monkeypatch):
+    framecost = bench("framecost")
+    monkeypatch.setattr(framecost, "_TICKS", 3)
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", onnxruntime.InferenceSession.run)  # put back afterwards
+    options = Namespace(model="speech-16k", audio=ROOT / "samples" / "speech.flac", streams=2, loss=0.3)
+    costs = framecost.Streams(options).round()
+    for way in ("encode", "decode"):
+        assert costs[f"{way}, network"] > 0
+        assert costs[f"{way}, rest"] > 0
+        assert costs[way] == pytest.approx(costs[f"{way}, network"] + costs[f"{way}, rest"])
+    assert costs["both"] == pytest.approx(costs["encode"] + costs["decode"])
+    other = {part: 3 * cost for part, cost in costs.items()}
+    assert framecost.summary([other, costs, other])["both"] == {"best": costs["both"], "median": other["both"]}
 
 
 def measured(encodec: float = 12.0, lyra: float = 1.5, entropy: float = 0.04) -> tuple[dict, dict]:
