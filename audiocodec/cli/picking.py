@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from audiocodec.errors import UsageError
 from audiocodec.output import is_live
-from audiocodec.streaming.limits import LIVE_PACKET_FRAMES
 
 if TYPE_CHECKING:
     from audiocodec.audio import AudioReader
@@ -63,6 +62,8 @@ class Picker:
 
     def _in_packets(self, codec: Codec, kbps: float, channels: int) -> RateSetting:
         """The rate whose packets cost what was asked for, or the lowest, with a note."""
+        from audiocodec.streaming.limits import LIVE_PACKET_FRAMES
+
         frames = self._packet_frames or LIVE_PACKET_FRAMES
         try:
             return codec.choose_rate(kbps, packet_frames=frames, channels=channels)
