@@ -126,6 +126,19 @@ def test_losses_are_those_of_the_seed_and_are_concealed(client: Client) -> None:
     assert np.abs(first - whole).max() > 0.01
 
 
+@pytest.mark.parametrize(("rate", "seconds"), [(22050, 2.0), (96000, 1.0)])
+def test_where_all_is_lost_there_is_silence(client: Client, rate: int, seconds: float) -> None:
+    told = client.upload(wav_bytes(seconds, rate, 2))
+    query = {"model": MODEL, "levels": client.json("GET", f"/api/models/{MODEL}")[1]["usual"], "seed": 1}
+    whole, _ = samples_of(client.ask("GET", client.of(told, "audio/ours"), loss=0, **query)[2])
+    status, headers, data = client.ask("GET", client.of(told, "audio/ours"), loss=1, **query)
+    heard, heard_hz = samples_of(data)
+    assert (status, heard.shape, heard_hz) == (200, whole.shape, min(rate, 48000))
+    assert whole.any()
+    assert not heard.any()
+    assert headers["x-lost"] == headers["x-packets"] != "0"
+
+
 def test_opus_stands_beside_it_at_its_bytes(client: Client) -> None:
     pytest.importorskip("av", reason="Opus needs PyAV")
     told = client.upload(wav_bytes(4.0, 24000, seed=4))
@@ -186,6 +199,13 @@ def test_odd_requests_are_refused_in_words(client: Client, what: str, query: dic
     found = client.json("POST", client.of(told, what), **query)
     assert found[0] == status
     assert found[1]["error"]
+
+
+def test_what_has_no_sound_is_not_there(client: Client) -> None:
+    told = client.upload(wav_bytes(0.3))
+    query = {"model": MODEL, "levels": 5, "loss": 0, "seed": 0}
+    status, answer = client.json("GET", client.of(told, "audio/anything"), **query)
+    assert (status, list(answer)) == (404, ["error"])
 
 
 def test_only_this_machine_and_only_this_page_may_ask(client: Client) -> None:

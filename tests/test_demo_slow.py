@@ -96,7 +96,7 @@ def noise(seconds: float) -> bytes:
     return file.getvalue()
 
 
-def test_who_does_not_read_holds_no_memory(client: Client) -> None:
+def test_who_does_not_read_holds_no_memory(client: Client, faults: list[str]) -> None:
     told = client.upload(noise(60.0))
     path = client.of(told, "audio/original")
     request = f"GET {path} HTTP/1.1\nHost: localhost\n\n"
@@ -109,6 +109,21 @@ def test_who_does_not_read_holds_no_memory(client: Client) -> None:
     assert len(answer_of(reading)) < whole / 2  # the rest was let go
     for connection in (reading, refused):
         connection.close()
+    assert faults == []
+
+
+def test_answers_hold_so_many_bytes_together(scratch: Path) -> None:
+    """Beside one that is held there goes out what fits, and one larger than all may go out alone."""
+    with running(Limits(listening_bytes=12_000_000, stall_s=60.0)) as client:
+        large, larger, small = (client.of(client.upload(noise(long_s)), "audio/original") for long_s in (60, 70, 1))
+        reading = begun(client, f"GET {large} HTTP/1.1\nHost: localhost\n\n", small=True)
+        assert reading.recv(12) == b"HTTP/1.1 200"  # on its way, and not read from now on
+        status, _, told = client.ask("GET", large)
+        assert status == 503
+        assert "several people are being sent sound" in json.loads(told)["error"]
+        assert client.ask("GET", small)[0] == 200
+        reading.close()
+        eventually(lambda: client.ask("GET", larger)[0] == 200)
 
 
 def test_an_origin_that_cannot_be_read_is_refused(client: Client, faults: list[str]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
@@ -27,6 +28,7 @@ from audiocodec.demo.transfer import Delivery, Places, body
 LOCAL_NAMES = ("localhost", "localhost.localdomain")
 SWEEP_S = 30.0
 MOST_SEED = 2**32
+VERSIONS = ("original", "ours", "opus")
 
 
 class Demo:
@@ -39,7 +41,8 @@ class Demo:
         self.pool = Pool(limits.workers, limits.queue)
         self.live = LiveDoor(self.studio, limits)
         self.uploading = Places(limits.uploads, "several people are sending recordings just now; try again in a moment")
-        self.listening = Places(limits.listeners, "several people are being sent sound just now; try again in a moment")
+        sent = "several people are being sent sound just now; try again in a moment"
+        self.listening = Places(limits.listeners, sent, limits.listening_bytes)
 
     async def page(self, request: Request) -> Response:
         """The page itself and its parts; no other file has an address."""
@@ -100,6 +103,8 @@ class Demo:
     async def audio(self, request: Request) -> Response:
         """A recording to listen to: ``original``, ``ours`` or ``opus``, as WAV."""
         version = request.path_params["version"]
+        if version not in VERSIONS:
+            raise HTTPException(404)
         if version == "original":
             recording = self.store.get(request.path_params["key"])
             return self._wav(await self._work(request, recording, partial(self.studio.original, recording)))

@@ -26,6 +26,8 @@ class Limits:
     """At once: each is held in memory before it is looked at."""
     listeners: int = 8
     """Recordings on their way to players at once: each is held in memory until it is read."""
+    listening_bytes: int = 250_000_000
+    """Of all of those together; one alone may be larger."""
     stall_s: float = 20.0
     """A sender who sends nothing for so long, or a reader who reads nothing, is given up."""
     transfer_s: float = 300.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 import threading
@@ -45,18 +46,22 @@ def server(load: Load, host: str, limits: Limits) -> uvicorn.Server:
     """The server, not yet running."""
     names = () if host in (*LOCAL, *EVERYWHERE) else (host.lower(),)
     app, end = make_app(load, limits, (*names, socket.gethostname().lower()), any_address=host not in LOCAL)
-    return _Server(
-        end,
-        uvicorn.Config(
-            app,
-            log_level="warning",
-            server_header=False,
-            proxy_headers=False,
-            ws_max_size=MOST_MESSAGE,
-            timeout_graceful_shutdown=2,
-            lifespan="on",
-        ),
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=False,
+        ws_max_size=MOST_MESSAGE,
+        timeout_graceful_shutdown=2,
+        lifespan="on",
     )
+    logging.getLogger("uvicorn.error").addFilter(_no_fault)
+    return _Server(end, config)
+
+
+def _no_fault(record: logging.LogRecord) -> bool:
+    """Nothing is said of an answer that was left incomplete: it was, where nobody read it."""
+    return not record.getMessage().startswith("ASGI callable returned without completing response")
 
 
 class _Server(uvicorn.Server):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec import models
-from audiocodec.audio import AudioReader, AudioWriter, Resampler
+from audiocodec.audio import AudioReader, AudioWriter, Resampler, resampled_length
 from audiocodec.bitstream import StreamHeader
 from audiocodec.choosing import choose
 from audiocodec.demo import opus
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from audiocodec.codec import Codec
 
 LISTENING_RATE = 48_000
-"""Most samples a second that the original is played at: loudspeakers have no use for more, and downloads would grow."""
+"""Most samples a second that anything is played at: loudspeakers have no use for more, and downloads would grow."""
 Load = Callable[["str | Path"], "Codec"]
 
 
@@ -181,10 +181,14 @@ class Studio:
         data, packets, lost = coding.data, 0, 0
         if loss > 0:
             data, packets, lost = with_losses(data, codec, loss, seed)
+        rate = min(recording.sample_rate, LISTENING_RATE)
         with _workplace(recording.name) as folder, _stage(recording, "decoding"):
             source, target = folder / "coded.vpc", folder / "decoded.wav"
-            source.write_bytes(data)
-            decode_file(codec, source, target, progress=self._progress(recording))
+            if packets and lost == packets:  # no decoder calls that audio; who listens to it hears nothing
+                _write_silence(target, recording, rate)
+            else:
+                source.write_bytes(data)
+                decode_file(codec, source, target, sample_rate=rate, progress=self._progress(recording))
             return target.read_bytes(), packets, lost
 
     def _blocks(self, reader: AudioReader, name: str) -> Iterator[NDArray[np.float32]]:
@@ -237,6 +241,16 @@ def _stage(recording: Recording, stage: str) -> Iterator[None]:
         yield
     finally:
         recording.stage, recording.share = "", 0.0
+
+
+def _write_silence(target: Path, recording: Recording, rate: int) -> None:
+    """As long as the recording, second by second."""
+    left = resampled_length(round(recording.seconds * recording.sample_rate), recording.sample_rate, rate)
+    with AudioWriter(target, rate, recording.channels) as writer:
+        while left:
+            size = min(left, rate)
+            writer.write(np.zeros((recording.channels, size), np.float32))
+            left -= size
 
 
 def _written(folder: Path, data: bytes) -> Path:

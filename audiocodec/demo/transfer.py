@@ -35,21 +35,23 @@ async def in_time(step: Awaitable[T], seconds: float) -> T:
 
 
 class Places:
-    """So many of a kind at once; ``full`` is what those beyond are told."""
+    """So many of a kind at once, of so many bytes together; ``full`` is what those beyond are told."""
 
-    def __init__(self, most: int, full: str) -> None:
-        self._most, self._full, self._taken = most, full, 0
+    def __init__(self, most: int, full: str, most_bytes: int | None = None) -> None:
+        self._most, self._full, self._most_bytes = most, full, most_bytes
+        self._taken = self._bytes = 0
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Hold a place. Raises BusyError where all are taken."""
-        if self._taken >= self._most:
+    def one(self, size: int = 0) -> Iterator[None]:
+        """Hold a place, and ``size`` bytes. Raises BusyError where there is no room beside those that are held."""
+        heavy = self._most_bytes is not None and self._taken > 0 and self._bytes + size > self._most_bytes
+        if heavy or self._taken >= self._most:
             raise BusyError(self._full)
-        self._taken += 1
+        self._taken, self._bytes = self._taken + 1, self._bytes + size
         try:
             yield
         finally:
-            self._taken -= 1
+            self._taken, self._bytes = self._taken - 1, self._bytes - size
 
 
 async def body(request: Request, limits: Limits) -> bytes | None:
@@ -87,9 +89,9 @@ class Delivery(Response):
         self._places, self._limits = places, limits
 
     async def __call__(self, _: Scope, __: Receive, send: Send) -> None:
-        """Send it. Raises BusyError, before anything is sent, where all places are taken."""
+        """Send it. Raises BusyError, before anything is sent, where there is no place for it."""
         end_s = time.monotonic() + self._limits.transfer_s
-        with self._places.one():
+        with self._places.one(len(self.body)):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             for start in range(0, max(1, len(self.body)), PIECE_BYTES):
                 piece = bytes(self.body[start : start + PIECE_BYTES])
