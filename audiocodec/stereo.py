@@ -44,7 +44,10 @@ LEAST_GAIN = 2.0
 # A start says little about the rest: a song may begin with a voice in the middle. The side is never taken to be lower.
 UNSEEN_SIDE = 10**-1.2
 PIPE_LOOK_S = 10.0
-"""Seconds of a pipe that are held back to choose; where output is live too, as much as fills its first packet."""
+"""Seconds of a pipe that are held back to choose."""
+# Where output is live too, as much as fills its first packets: that tells how to divide bits where mid and side are
+# asked for, and not whether they suit. Two voices hard left and right after .3 s of nearly mono came back mixed
+# (docs/log.md, 2026-11-26), whatever UNSEEN_SIDE was.
 LIVE_LOOK_S = 0.2
 
 
@@ -168,9 +171,10 @@ def coupling_of(
     """How to code what ``reader`` will give, which still gives all of it.
 
     A file is read twice. Of a pipe the beginning is held back, of a length that does not depend on how it arrives:
-    the choice depends on samples alone. Raises AudioError where the recording is damaged.
+    the choice depends on samples alone. From pipe to pipe (``live``) nothing can wait for long enough to know, and
+    ``auto`` is independent. Raises AudioError where the recording is damaged.
     """
-    if reader.channels != 2 or stereo == "independent":
+    if reader.channels != 2 or stereo == "independent" or (live and stereo == "auto"):
         return rate
     if str(reader.source) != STDIO and os.path.isfile(reader.source):
         with AudioReader(reader.source, raw=reader.raw) as first:
