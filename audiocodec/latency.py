@@ -17,18 +17,20 @@ FRAMES, WARMING_FRAMES = 400, 25
 def measure_latency(codec: Codec, frames: int = FRAMES) -> dict[str, Any]:
     """Code and decode ``frames`` one by one at the default rate, as a call would; milliseconds by name.
 
-    End to end is from a sample's arrival until it is heard, at worst: a frame must be complete, it is encoded and
-    decoded, and half of what comes out overlaps with what follows. Sound cards and networks come on top.
+    End to end is from when a sample arrives until it comes out, of all samples, as through the pipe: the first of a
+    frame waits for the rest of it, each is encoded and decoded, and what comes out overlaps with what follows. Sound
+    cards and networks come on top.
     """
     encode_ms, decode_ms = _frame_times(codec, frames)
-    waiting_ms = 1000 * codec.latency_samples / codec.sample_rate
-    both = encode_ms + decode_ms
+    framing_ms = 1000 * codec.hop_samples / codec.sample_rate
+    overlap_ms = 1000 * codec.delay_samples / codec.sample_rate
+    waiting_ms = overlap_ms + framing_ms * (1 - np.arange(codec.hop_samples) / codec.hop_samples)
     return {
-        "framing_ms": 1000 * codec.hop_samples / codec.sample_rate,
-        "overlap_ms": 1000 * codec.delay_samples / codec.sample_rate,
+        "framing_ms": framing_ms,
+        "overlap_ms": overlap_ms,
         "encoding_ms": percentiles(encode_ms),
         "decoding_ms": percentiles(decode_ms),
-        "end_to_end_ms": percentiles(waiting_ms + both),
+        "end_to_end_ms": percentiles(np.add.outer(encode_ms + decode_ms, waiting_ms)),
     }
 
 

@@ -50,9 +50,10 @@ def info(
     """Describe a .vpc file or a model: rates, latency, size, cost.
 
     The latency of a model is what its algorithm must wait for. With --latency a live stream is coded frame by frame,
-    and medians and 95th percentiles (p50, p95) are printed of encoding, of decoding, and of both with the waiting.
-    Then 5 s of noise go through `audiocodec encode - - | audiocodec decode - -` in real time, raw samples in pieces of
-    10 ms: through pipe is from when a piece was written until its samples came out, packets of 2 frames included.
+    and medians and 95th percentiles (p50, p95) are printed of encoding, of decoding, and of both with the waiting: end
+    to end is of all samples, in packets of 1 frame. Then 5 s of noise go through
+    `audiocodec encode - - | audiocodec decode - -` in real time, raw samples in pieces of 10 ms: through pipe is of all
+    samples too, in packets of 2 frames, from when a sample's piece was written until it came out.
     """
     from audiocodec.describe import describe_thing
 
