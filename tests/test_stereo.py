@@ -166,7 +166,7 @@ def test_a_pipe_is_judged_by_the_same_samples_however_they_arrive(
         found = []
         for size in (999, 3210, 100_000, 10**7):
             with piped(audio, size, monkeypatch) as reader:
-                assert reader.live
+                assert reader.live or not audio.size
                 found.append(coupling_of(codec, rate, stereo, reader, live))
                 blocks = np.concatenate([np.zeros((2, 0), np.float32), *reader], axis=1)
             assert np.array_equal(blocks, audio)
