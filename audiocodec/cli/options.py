@@ -39,7 +39,10 @@ class RawChoice(str, Enum):
 RAW_NAMES = tuple(choice.value for choice in RawChoice)
 Stereo = Annotated[
     StereoChoice,
-    typer.Option("--stereo", help="Two channels by themselves, as mid and side, or whichever is cheaper."),
+    typer.Option(
+        "--stereo",
+        help="Two channels by themselves, as mid and side, or whichever is cheaper; from pipe to pipe by themselves.",
+    ),
 ]
 Model = Annotated[
     str, typer.Option("--model", "-m", metavar="auto|NAME|PATH", help="A model's name or its folder, or auto: by ear.")
