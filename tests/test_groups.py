@@ -145,6 +145,22 @@ def test_a_batch_is_kept_for_those_that_wait_and_not_for_those_that_go_on() -> N
     np.testing.assert_array_equal(rows.arrays(rows.join(waiting), {})["a"], [[16.0, 17.0], [18.0, 19.0]])
 
 
+def test_what_a_batch_gave_is_not_where_the_next_is_put_together(folder: Path) -> None:
+    codec = audiocodec.load(folder, runtime="onnx")
+    runtime, rates = codec.runtime, [codec.rates[0]] * 3
+    wave = np.stack([speech_like(0.1, seed=row)[: codec.hop_samples] for row in range(3)])
+    heard, said = runtime.encoder_state(3), runtime.decoder_state(3)
+    for order in ([2, 0, 1], [1, 2, 0], [2, 1, 0]):
+        parted, spoken = runtime.part(heard, [1, 1, 1]), runtime.part(said, [1, 1, 1])
+        indices, heard = runtime.encode(wave, rates, runtime.join([parted[row] for row in order]))
+        sound, said = runtime.decode(indices, rates, runtime.join([spoken[row] for row in order]))
+        before = [array.copy() for array in (sound, *heard.values(), *said.values())]
+        runtime.encode(wave[::-1], rates, runtime.join(parted[::-1]))
+        runtime.decode(indices[::-1], rates, runtime.join(spoken[::-1]))
+        for array, copy in zip((sound, *heard.values(), *said.values()), before, strict=True):
+            np.testing.assert_array_equal(array, copy)
+
+
 def test_encoders_together_are_as_each_alone(codec: Codec) -> None:
     alone = encode_alone(codec)
     assert encode_together(codec, most_rows=1) == alone
