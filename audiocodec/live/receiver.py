@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.bitstream.header import StreamHeader
-from audiocodec.concealment import Concealer, FrameHistory
+from audiocodec.decoding import FrameDecoder, at_once
 from audiocodec.live.jitter import JitterBuffer, JitterSettings, Slot, SlotKind, Verdict
 from audiocodec.live.payload import PayloadFormat
 from audiocodec.live.rtp import RtpPacket
@@ -48,13 +48,8 @@ class Receiver:
         self._format = PayloadFormat(header, spare_levels, codec.entropy if header.mode == "range" else None)
         self.jitter = JitterBuffer(settings)
         self.concealed_frames = self.recovered_frames = self.played_frames = 0
-        self._concealer = Concealer(codec.sample_rate, codec.hop_samples)
+        self._frames = FrameDecoder(codec, self._rate)
         self._ready = np.zeros((1, 0), np.float32)
-        self._reset()
-
-    def _reset(self) -> None:
-        self._state: Any = self._codec.runtime.decoder_state(1)
-        self._history: FrameHistory | None = None
 
     def receive(self, packet: RtpPacket, now: float) -> Verdict:
         """A packet of this stream. Raises BitstreamError when its payload is none."""
@@ -86,12 +81,9 @@ class Receiver:
         self.played_frames += 1
         self.recovered_frames += slot.kind is SlotKind.SPARE
         heard: Heard = slot.item
-        if heard.first and self._history is not None:  # the silence before it, and with it the reset, was lost
-            self._reset()
-        self._history = self._history or FrameHistory(self._codec, [self._rate])
-        self._history.heard(heard.indices, [heard.rate])
-        wave, self._state = self._codec.decode_block(heard.indices, heard.rate, self._state)
-        return self._paced(self._concealer.resume(wave), slot.pace)
+        if heard.first and self._frames.begun:  # the silence before it, and with it the reset, was lost
+            self._frames.reset()
+        return self._paced(at_once(self._frames.came(heard.indices, [heard.rate])), slot.pace)
 
     def _paced(self, wave: Samples, pace: int) -> Samples:
         if not pace:
@@ -102,22 +94,15 @@ class Receiver:
         return played
 
     def _conceal(self, slot: Slot) -> Samples:
-        if self._history is None or self._concealer.silent:
+        if not self._frames.estimates:
             return np.zeros((1, self._codec.hop_samples), np.float32)
         following = None if slot.following is None or slot.following.first else slot.following.indices[:, 0]
-        latents = self._history.lost(following, slot.rest)
-        wave, self._state = self._codec.runtime.synthesise(latents, [self._rate], self._state)
-        return self._concealer.fade(wave)
+        return at_once(self._frames.lost(following, slot.rest))
 
     def _silence(self) -> Samples:
-        """What the decoder still owes of the last frame, then nothing; its state returns to the beginning."""
-        if self._history is None:  # a little at a time, so that the next word may begin when it should
+        if not self._frames.begun:  # a little at a time, so that the next word may begin when it should
             return np.zeros((1, self._codec.hop_samples // 4), np.float32)
-        wave = np.zeros((1, self._codec.hop_samples), np.float32)
-        tail = self._concealer.end(self._codec.runtime.tail(self._state))[:, : wave.shape[1]]
-        wave[:, : tail.shape[1]] = tail
-        self._reset()
-        return wave
+        return self._frames.silence()
 
 
 def _setting(codec: Codec, header: StreamHeader) -> RateSetting:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.audio import MAX_RATE, MIN_RATE
 from audiocodec.bitstream import End, Event, Frames, Header, Lost, Silence, StreamHeader, StreamReader
-from audiocodec.concealment import Concealer, FrameHistory
+from audiocodec.decoding import FrameDecoder
 from audiocodec.errors import BitstreamError
-from audiocodec.runtime.steps import Answer, Step, Work, alone
-from audiocodec.stereo import MidSide
+from audiocodec.runtime.steps import Work, alone
 from audiocodec.streaming.limits import MAX_BLOCK_FRAMES
 
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ class StreamDecoder:
         self.total_samples: int | None = None  # per channel at header.source_rate, as soon as it is known
         self.lost_frames = 0
         self.problems: list[str] = []
-        self._codec: Codec | None = None
         self._pending: list[NDArray[Any]] = []
         self._held: Samples | None = None
         self._hold = 0  # samples to hold back of what is given out
@@ -117,22 +115,11 @@ class StreamDecoder:
             raise BitstreamError(f"header: blocks of {header.block_frames} frames are more than a decoder computes")
         if not MIN_RATE <= header.source_rate <= MAX_RATE:  # a few bytes would become gigabytes at 16 MHz
             raise BitstreamError(f"header: a source of {header.source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
-        self._codec = self._find(header)
-        self._rate = self._codec.rate_of(header)
-        self._rates = self._rate.coded if isinstance(self._rate, MidSide) else (self._rate,) * header.channels
-        self._concealer = Concealer(header.sample_rate, header.hop_samples)
-        self._reset()
+        codec = self._find(header)
+        self._frames = FrameDecoder(codec, codec.rate_of(header), header.channels)
         self._skip = header.pre_skip
         self._set_limit(header.total_samples)
-        return self._codec.entropy if header.mode == "range" else None
-
-    def _reset(self) -> None:
-        assert self.header is not None
-        assert self._codec is not None
-        # Left and right are sum and difference: with one noise in both, one of them would lose what the other gains.
-        apart = isinstance(self._rate, MidSide)
-        self._state: Any = self._codec.runtime.decoder_state(len(self._rates), apart)
-        self._history: FrameHistory | None = None
+        return codec.entropy if header.mode == "range" else None
 
     def _set_limit(self, total: int | None) -> None:
         assert self.header
@@ -195,38 +182,13 @@ class StreamDecoder:
             yield from self._decode(np.concatenate(pending))
 
     def _decode(self, frames: NDArray[Any]) -> Work[Samples]:
-        assert self._codec
-        indices = self._coded(frames)
-        self._history = self._history or FrameHistory(self._codec, self._rates)
-        self._history.heard(indices)
-        wave = yield from self._step("decode", indices)
-        yield self._give(self._concealer.resume(wave))
-
-    def _coded(self, frames: NDArray[Any]) -> NDArray[Any]:
-        """Frames ``[n, channels, tokens]`` as the network takes them: ``[rows, n, tokens]``."""
-        return frames[:, : len(self._rates)].transpose(1, 0, 2)
-
-    def _step(self, kind: Literal["decode", "synthesise"], rows: NDArray[Any]) -> Generator[Step, Answer, Samples]:
-        assert self._codec
-        wave, self._state = yield Step(self._codec.runtime, kind, rows, self._rates, self._state)
-        return self._channels(wave)
-
-    def _channels(self, wave: Samples) -> Samples:
-        """What the network gave, as the channels that are heard."""
-        return self._rate.unfold(wave) if isinstance(self._rate, MidSide) else wave
+        yield self._give((yield from self._frames.came(self._frames.rows(frames))))
 
     def _silence(self, frames: int) -> Work[Samples]:
         """The tail of what came before, then zeros; the state returns to its beginning."""
         assert self.header is not None
-        assert self._codec is not None
-        hop, channels = self.header.hop_samples, self.header.channels
-        first = np.zeros((channels, hop), np.float32)
-        if self._history is not None:
-            tail = self._concealer.end(self._channels(self._codec.runtime.tail(self._state)))
-            first[:, : tail.shape[1]] = tail[:, :hop]
-        self._reset()
-        yield self._give(first)
-        yield from map(self._give, _zeros(channels, hop, frames - 1))
+        yield self._give(self._frames.silence())
+        yield from map(self._give, _zeros(self.header.channels, self.header.hop_samples, frames - 1))
 
     def _conceal(self, following: NDArray[Any] | None = None) -> Work[Samples]:
         """Play what is missing; ``following [channels, tokens]`` is the frame after it, if one was received."""
@@ -234,11 +196,10 @@ class StreamDecoder:
         if not self._missing:
             return
         frames, self._missing = self._missing, 0
-        after = None if following is None else self._coded(following[None])[:, 0]
+        after = None if following is None else self._frames.rows(following[None])[:, 0]
         done = 0
-        while done < frames and self._history is not None and not self._concealer.silent:
-            wave = yield from self._step("synthesise", self._history.lost(after, frames - done))
-            yield self._give(self._concealer.fade(wave))
+        while done < frames and self._frames.estimates:
+            yield self._give((yield from self._frames.lost(after, frames - done)))
             done += 1
         yield from map(self._give, _zeros(self.header.channels, self.header.hop_samples, frames - done))
 
