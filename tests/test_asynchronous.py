@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 from conftest import speech_like
-from test_groups import codec, folder, tokens  # noqa: F401 (fixtures among them)
+from test_groups import Gate, codec, folder, tokens  # noqa: F401 (fixtures among them)
 from test_streaming import encode_cut
 
 from audiocodec import (
@@ -22,6 +23,7 @@ from audiocodec import (
     StreamGroup,
 )
 from audiocodec.errors import BitstreamError
+from audiocodec.streaming.groups import MOST_WAITING, BacklogError
 
 
 async def cut(whole: np.ndarray | bytes, seed: int) -> AsyncIterator[np.ndarray | bytes]:
@@ -98,3 +100,38 @@ def test_a_push_that_is_cancelled_holds_nobody_up(tiny_codec: Codec) -> None:
             return await AsyncStreamEncoder(StreamEncoder(tiny_codec, tiny_codec.rates[0]), group).push(wave)
 
     assert asyncio.run(talk()) == StreamEncoder(tiny_codec, tiny_codec.rates[0]).push(wave)
+
+
+def test_a_stream_that_nobody_waits_for_is_refused_and_the_loop_goes_on(
+    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consumer that is slow: what is pushed meanwhile is kept up to a bound, and told at once beyond it."""
+    gate, wave = Gate(monkeypatch), speech_like(0.1)[None]
+
+    async def flood() -> tuple[list[list[bytes] | BaseException], float]:
+        with StreamGroup(most_rows=1) as group:
+            encoder = AsyncStreamEncoder(StreamEncoder(tiny_codec, tiny_codec.rates[0]), group)
+            decoder = AsyncStreamDecoder(StreamDecoder(tiny_codec), group)
+            first = asyncio.create_task(encoder.push(wave))
+            await asyncio.to_thread(gate.wait)
+            pushes = [first, *(asyncio.create_task(encoder.push(wave)) for _ in range(10 * MOST_WAITING))]
+            began = time.monotonic()
+            await asyncio.sleep(0.01)  # all of them have had their turn
+            stood = time.monotonic() - began
+            refused = sum(push.done() for push in pushes)
+            assert refused == 9 * MOST_WAITING
+            another = asyncio.create_task(decoder.push(header))
+            await asyncio.sleep(0)
+            gate.open()
+            given = await asyncio.gather(*pushes, return_exceptions=True)
+            assert (await another).shape == (1, 0)
+            await encoder.push(wave)  # a stream that was refused goes on
+            return given, stood
+
+    header = StreamEncoder(tiny_codec, tiny_codec.rates[0]).header.pack()
+    given, stood = asyncio.run(flood())
+    kept, beyond = given[: MOST_WAITING + 1], given[MOST_WAITING + 1 :]
+    alone = StreamEncoder(tiny_codec, tiny_codec.rates[0])
+    assert kept == [alone.push(wave) for _ in kept]
+    assert {type(error) for error in beyond} == {BacklogError}
+    assert stood < 5  # nothing waited for the gate

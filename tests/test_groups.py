@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from audiocodec.runtime import rows
 from audiocodec.runtime.onnx_runtime import OnnxRuntime
 from audiocodec.stereo import MidSide
 from audiocodec.streaming import groups
+from audiocodec.streaming.groups import BacklogError
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +284,60 @@ def test_a_few_bytes_of_silence_do_not_take_the_memory_of_all(codec, grouped, mo
     assert isinstance(refused, BitstreamError)
     assert "push fewer" in str(refused)
     assert played.shape[1] == 25 * codec.hop_samples - codec.delay_samples
+
+
+class Gate:
+    """Lets a group compute nothing while it is shut."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        compute = groups._together
+        self._open, self._reached = threading.Event(), threading.Event()
+
+        def guarded(works, most_rows):
+            self._reached.set()
+            assert self._open.wait(30)
+            return compute(works, most_rows)
+
+        monkeypatch.setattr(groups, "_together", guarded)
+        self.open = self._open.set
+
+    def wait(self) -> None:
+        """Until something is to be computed."""
+        assert self._reached.wait(30)
+
+
+def test_of_a_stream_that_is_pushed_to_regardless_a_few_pushes_are_kept(
+    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, wave = Gate(monkeypatch), speech_like(1.0)[None]
+    quick, other = (StreamEncoder(tiny_codec, tiny_codec.rates[0]) for _ in range(2))
+    pieces = [wave[:, at : at + 500].copy() for at in range(0, wave.shape[1], 500)]
+    kept = [weakref.ref(piece) for piece in pieces]
+    with StreamGroup(most_rows=1, most_waiting=3) as group:
+        futures = [group.push(quick, pieces[0])]
+        gate.wait()  # the first is being computed
+        futures += [group.push(quick, piece) for piece in pieces[1:4]]
+        for piece in pieces[4:]:
+            with pytest.raises(BacklogError, match="3 pushes"):
+                group.push(quick, piece)
+        with pytest.raises(BacklogError):
+            group.flush(quick)
+        del piece, pieces
+        assert sum(piece() is not None for piece in kept) <= 4
+        others = group.push(other, wave)
+        gate.open()
+        given = [packet for future in futures for packet in future.result()]
+        assert given == StreamEncoder(tiny_codec, tiny_codec.rates[0]).push(wave[:, :2000])
+        assert len(others.result()) > len(given)
+        group.push(quick, wave).result()  # and it goes on
+        assert not group._waiting
+
+
+def test_whoever_takes_each_result_is_never_refused(tiny_codec: Codec) -> None:
+    wave = speech_like(1.0)[None]
+    encoder = StreamEncoder(tiny_codec, tiny_codec.rates[0])
+    with StreamGroup(most_waiting=1) as group:
+        for at in range(0, wave.shape[1], 100):
+            group.push(encoder, wave[:, at : at + 100]).result()
+    with pytest.raises(UsageError, match="1 or more"):
+        StreamGroup(most_waiting=0)

@@ -1,6 +1,7 @@
 """Live streams under asyncio: the work is done in a thread, so that the event loop goes on.
 
-Streams that share a `StreamGroup` are computed together whenever several have something to do.
+Streams that share a `StreamGroup` are computed together whenever several have something to do. Await each push before
+the next: then a stream that is too quick is slowed down. One that does not is refused once too many wait.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ async def _done(group: StreamGroup, stream: Stream[Any, Any], work: Work[Any]) -
 class AsyncStreamEncoder:
     """A `StreamEncoder` whose methods are awaited.
 
-    Cancelling a ``push`` does not undo it: the stream may have gone on, and its packets are lost with the call.
+    Cancelling a ``push`` does not undo it: the stream may have gone on, and its packets are lost with the call. All
+    raise BacklogError, having done nothing, where as many wait unawaited as the group allows a stream.
 
     Args:
         encoder: the stream; nobody else pushes to it.
@@ -123,6 +125,8 @@ class AsyncStreamEncoder:
 
 class AsyncStreamDecoder:
     """A `StreamDecoder` whose methods are awaited; cancelling a ``push`` does not undo it.
+
+    All raise BacklogError, having done nothing, where as many wait unawaited as the group allows a stream.
 
     Args:
         decoder: the stream; nobody else pushes to it.

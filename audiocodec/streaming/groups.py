@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -29,6 +29,13 @@ MOST_ROWS = 128
 MOST_SAMPLES = 1 << 24
 """Of sound, in all channels, that one push may stand for; 17 minutes at 16 kHz. Seven bytes can say five of silence,
 and nothing is given out before a push is done: a few hundred bytes of a stranger would take the memory of all."""
+
+MOST_WAITING = 100
+"""Pushes of one stream that wait in a group; two seconds of single frames, about a third of a megabyte."""
+
+
+class BacklogError(UsageError):
+    """A push that was refused because too many before it wait; the stream is as it was."""
 
 
 class Stream(Protocol[In_contra, Out_co]):
@@ -179,15 +186,27 @@ class StreamGroup:
     So a stream alone waits for nothing, and the more there are, the less each costs. Any thread may push; what is
     pushed to one stream is done in that order. Use it as a context manager, or call `close`.
 
+    What is pushed waits in memory until its turn comes. Whoever takes each result before the next push, as a coroutine
+    that awaits it does, has one push there and is slowed to what the machine can do. Of a stream that is pushed to
+    regardless at most ``most_waiting`` are kept: a further push raises BacklogError at once, in threads and coroutines
+    alike, and nothing ever blocks. The stream is as it was, other streams notice nothing; push again when a result has
+    come, or end the stream: the machine is too slow for all that it was given.
+
     Args:
         most_rows: channels in a batch; with 1, every stream gives to the bit what it gives alone.
         every_ms: a batch begins at least so long after the one before, so that more is computed together. Where batches
             are small a frame costs up to three times as much; waiting costs latency instead.
+        most_waiting: pushes of one stream, of any size, that wait besides the one being computed; 1 or more.
+
+    Raises UsageError where ``most_waiting`` is less.
     """
 
-    def __init__(self, most_rows: int = MOST_ROWS, every_ms: float = 0.0) -> None:
-        self._most_rows, self._every_s = most_rows, every_ms / 1000
+    def __init__(self, most_rows: int = MOST_ROWS, every_ms: float = 0.0, *, most_waiting: int = MOST_WAITING) -> None:
+        if most_waiting < 1:
+            raise UsageError(f"a stream of which {most_waiting} pushes may wait could never be pushed to; 1 or more")
+        self._most_rows, self._every_s, self._most_waiting = most_rows, every_ms / 1000, most_waiting
         self._asked: SimpleQueue[_Request | None] = SimpleQueue()
+        self._waiting: dict[Stream[Any, Any], int] = {}  # how many of each stream; none without any
         self._closed = False
         self.answers: Any = None
         """Where those who wait in coroutines find theirs (`audiocodec.streaming.asynchronous`)."""
@@ -196,13 +215,16 @@ class StreamGroup:
         self._thread.start()
 
     def push(self, stream: Stream[In, Out], data: In) -> Future[Out]:
-        """The future result of ``stream.push(data)``, or what it raises; ``data`` must not change until then."""
+        """The future result of ``stream.push(data)``, or what it raises; ``data`` must not change until then.
+
+        Raises what ``ask`` does, and nothing was pushed then.
+        """
         future: Future[Out] = Future()
         self.ask(stream, stream.work(data), future)
         return future
 
     def flush(self, stream: Stream[Any, Out]) -> Future[Out]:
-        """The future result of ``stream.flush()``."""
+        """The future result of ``stream.flush()``. Raises what ``ask`` does."""
         future: Future[Out] = Future()
         self.ask(stream, stream.final_work(), future)
         return future
@@ -210,11 +232,19 @@ class StreamGroup:
     def ask(self, stream: Stream[Any, Any], work: Work[Any], promise: Promise) -> None:
         """What ``push`` and ``flush`` do, for those who wait in a way of their own; kept in the group's thread.
 
-        Raises UsageError where the group is closed.
+        Raises:
+            BacklogError: ``most_waiting`` of this stream wait already.
+            UsageError: the group is closed.
         """
         with self._lock:
             if self._closed:
                 raise UsageError("the group of streams is closed")
+            waiting = self._waiting.get(stream, 0)
+            if waiting >= self._most_waiting:
+                raise BacklogError(
+                    f"{waiting} pushes to this stream wait already; take the result of one, then push again"
+                )
+            self._waiting[stream] = waiting + 1
             self._asked.put(_Request(stream, work, promise))
 
     def close(self) -> None:
@@ -249,7 +279,16 @@ class StreamGroup:
             # The first of each stream, which does one thing after the other
             now = {request.stream: request for request in reversed(waiting)}
             waiting = [request for request in waiting if request is not now[request.stream]]
+            self._begin(now)
             self._do([request for request in now.values() if request.promise.set_running_or_notify_cancel()])
+
+    def _begin(self, streams: Iterable[Stream[Any, Any]]) -> None:
+        """One of each waits no more. Before anybody has its result: whoever pushes one at a time is never refused."""
+        with self._lock:
+            for stream in streams:
+                self._waiting[stream] -= 1
+                if not self._waiting[stream]:
+                    del self._waiting[stream]
 
     def _do(self, requests: Sequence[_Request]) -> None:
         outcomes = _together([request.work for request in requests], self._most_rows)
