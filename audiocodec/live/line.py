@@ -52,7 +52,7 @@ class Line:
         """What the network does not take is lost, as anything may be on it."""
         for data, address in datagrams:
             with contextlib.suppress(OSError):
-                self._socket.sendto(data, sockets.fitting(address, self._socket))
+                sockets.sent(self._socket, data, address)
 
     def serve(self, session: Session, clock: Callable[[], float], wait_s: float) -> None:
         """Wait for datagrams, give them to the session and send its answers."""
@@ -60,12 +60,12 @@ class Line:
             select.select([self._socket], [], [], wait_s)
         for _ in range(_AT_ONCE):
             try:
-                data, source = self._socket.recvfrom(_LONGEST_READ)
+                data, source = sockets.received(self._socket, _LONGEST_READ)
             except BlockingIOError:
                 return
             except OSError:  # news of an earlier datagram that found nobody
                 continue
-            self.send(session.receive(data, sockets.plain(source), clock()))
+            self.send(session.receive(data, source, clock()))
 
     def close(self) -> None:
         """Let go of the socket."""

@@ -1,19 +1,34 @@
 """UDP sockets for a call, whichever addresses a name has: one socket serves IPv4 and IPv6 where the system lets it.
 
 On such a socket an IPv4 address reads ``::ffff:192.0.2.7``. Everywhere else it is told as ``("192.0.2.7", port)``:
-:func:`plain` and :func:`fitting` translate.
+:func:`received` and :func:`sent` translate.
+
+Of a socket that is bound to all addresses an answer leaves from the one that was called (:class:`Caller`), where the
+system tells which that was.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import socket
-from typing import Any
+from typing import Any, NamedTuple
 
-Address = Any  # (host, port), of IPv6 with two numbers more
+from audiocodec.live import pktinfo
+
+Address = Any  # (host, port), of IPv6 with two numbers more; or a Caller
 _MAPPED = "::ffff:"
 _MOST_CALLED = 8  # addresses of one name
+
+
+class Caller(NamedTuple):
+    """Who sent a datagram, and to which address of this machine: ``here``, as the system takes it with an answer."""
+
+    host: str
+    port: int
+    rest: tuple[int, ...]
+    here: pktinfo.Told
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -50,17 +65,32 @@ def calling(host: str, port: int) -> tuple[socket.socket, list[Address]]:
         family = socket.AF_INET6
     else:
         found = [one for one in found if one[0] == family]
-    addresses = dict.fromkeys(plain(address) for *_, address in found)
+    addresses = dict.fromkeys(_plain(address) for *_, address in found)
     return _opened(family), list(addresses)[:_MOST_CALLED]
 
 
-def plain(address: Address) -> Address:
+def received(one: socket.socket, most: int) -> tuple[bytes, Address]:
+    """A datagram, of which ``most`` bytes are taken, and who sent it. Raises OSError."""
+    data, source, here = pktinfo.receive(one, most)
+    address = _plain(source)
+    return data, address if here is None else Caller(address[0], address[1], tuple(address[2:]), here)
+
+
+def sent(one: socket.socket, data: bytes, address: Address) -> None:
+    """Send to ``address``; to a `Caller` from the address that was called. Raises OSError."""
+    if isinstance(address, Caller):
+        pktinfo.send(one, data, _fitting((address.host, address.port, *address.rest), one), address.here)
+    else:
+        one.sendto(data, _fitting(address, one))
+
+
+def _plain(address: Address) -> Address:
     """As it is told: an IPv4 address as such."""
     host, port = address[:2]
     return (host[len(_MAPPED) :], port) if host.startswith(_MAPPED) and "." in host else address
 
 
-def fitting(address: Address, one: socket.socket) -> Address:
+def _fitting(address: Address, one: socket.socket) -> Address:
     """As ``one`` takes it."""
     return (_MAPPED + address[0], address[1]) if one.family == socket.AF_INET6 and len(address) == 2 else address
 
@@ -93,4 +123,6 @@ def _bound(family: int, address: Address) -> socket.socket:
     except BaseException:
         one.close()
         raise
+    if ipaddress.ip_address(one.getsockname()[0]).is_unspecified:
+        pktinfo.ask(one)
     return one
