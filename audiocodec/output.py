@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import glob
+import errno
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Callable
@@ -13,12 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
+from audiocodec import leftovers
 from audiocodec.errors import OutputError
-
-try:
-    import fcntl
-except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
 
 STDIO = "-"
 
@@ -57,57 +52,38 @@ def is_live(target: str | Path) -> bool:
     return Path(target).exists() and not stat.S_ISREG(Path(target).stat().st_mode)
 
 
-def left_behind(target: str | Path) -> list[Path]:
-    """Temporary files of outputs of this name whose process was killed."""
-    if str(target) == STDIO:
-        return []
-    real = Path(target).resolve()
-    name = real.name[:200]
-    found = sorted(real.parent.glob(f".{glob.escape(name)}.{'[0-9a-f]' * 8}.part"))
-    return [path for path in found if not _in_use(path)]
-
-
-def _in_use(path: Path) -> bool:
-    if fcntl is None:
-        return True
-    try:
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    return False
-
-
 class OutputFile:
     """A binary file to write to, kept only if the ``with`` block ends without an exception.
 
     A target that is no regular file (``-``, a pipe, a device) is written directly: renaming over it would destroy it.
     Every failure of the operating system becomes an :class:`OutputError`, except a closed pipe, which stays one.
 
-    A recording that cannot be made again asks for more: ``prompt`` hands every write to the operating system at once,
-    so that a killed process leaves all of it in the temporary file; ``rescue`` makes a whole file of that one where the
-    disk is full, and says whether there was anything to keep.
+    What killed processes left of this target is removed (:mod:`audiocodec.leftovers`).
+
+    A ``recording`` that cannot be made again asks for more: every write is handed to the operating system at once, so
+    that a killed process leaves all of it in the temporary file, which is kept and told of; ``rescue`` makes a whole
+    file of that one where the disk is full, and says whether there was anything to keep.
     """
 
-    def __init__(self, target: str | Path, force: bool = False) -> None:
+    def __init__(self, target: str | Path, force: bool = False, recording: bool = False) -> None:
         self.target = target
         self.name = describe(target, output=True)
         self.bytes_written = 0
         self.live = False  # whether someone may be reading as it is written: a pipe, a terminal, a device
-        self.prompt = False
         self.rescue: Callable[[Path], bool] | None = None
-        self._force = force
+        self._force, self._recording = force, recording
         self._temporary: Path | None = None
+        self._claim: int | None = None  # a descriptor that keeps the lock until the temporary file has been renamed
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> OutputFile:
         check_output(self.target, self._force)
         try:
             self._file = self._open()
-        except OSError as error:
-            raise self._failed(error) from None
-        except BaseException:  # a signal, the file being there and nobody to remove it yet
+        except BaseException as error:  # a signal perhaps, the file being there and nobody to remove it yet
             self._discard()
+            if isinstance(error, OSError):
+                raise self._failed(error) from None
             raise
         return self
 
@@ -121,15 +97,27 @@ class OutputFile:
             return open(path, "wb", buffering=0)
         # Beside the real file, not beside a link to it: a rename has to stay within one file system.
         real = path.resolve()
-        self._temporary = real.with_name(f".{real.name[:200]}.{secrets.token_hex(4)}.part")
-        # Mode 666 less the umask, as open() gives; tempfile would give 600 and leave it so after the rename.
-        file = os.fdopen(
-            os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666), "wb"
-        )
-        if fcntl is not None:
-            with contextlib.suppress(OSError):  # some file systems have no locks
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # by which others see that its process lives
-        return file
+        leftovers.sweep(real)
+        for place in leftovers.places(real, self._recording):
+            if file := self._begun(place):
+                return file
+        raise OSError(errno.EEXIST, "others write beside it")
+
+    def _begun(self, place: Path) -> BinaryIO | None:
+        """A new file there; None where there is one already."""
+        try:  # mode 666 less the umask, as open() gives; tempfile would give 600 and leave it so after the rename
+            descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        except FileExistsError:
+            return None
+        self._temporary = place
+        file = os.fdopen(descriptor, "wb")
+        if leftovers.claim(descriptor):
+            if os.name == "posix":  # elsewhere what is open cannot be renamed
+                self._claim = os.dup(descriptor)
+            return file
+        self._temporary = None  # whoever took it for a leftover has removed it, and the name may be another's by now
+        file.close()
+        return None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -164,6 +152,9 @@ class OutputFile:
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
 
     def _close(self) -> None:
         assert self._file is not None
@@ -187,7 +178,7 @@ class OutputFile:
                 done = self._file.write(view) or 0
                 self.bytes_written += done
                 view = view[done:]
-            if self.live or self.prompt:
+            if self.live or self._recording:
                 self._file.flush()
         except OSError as error:
             raise self._failed(error) from None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Report:
     """What became of one file. ``samples`` counts one channel at ``sample_rate``; ``problems`` are for people.
 
-    ``ended_by``: the signal that ended a live stream.
+    ``notes``: what people should know besides, no fault of this file; ``ended_by``: the signal that ended a stream.
     """
 
     source: str
@@ -21,6 +21,7 @@ class Report:
     bytes_out: int
     elapsed_s: float
     problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     ended_by: int | None = None
 
     @property

@@ -23,7 +23,8 @@ from audiocodec.bitstream import Event, FileWriter, StreamHeader
 from audiocodec.ending import Ending
 from audiocodec.errors import BitstreamError
 from audiocodec.incoming import CountedBytes, named, open_bytes
-from audiocodec.output import OutputFile, check_output, describe, is_live, left_behind
+from audiocodec.leftovers import told_of
+from audiocodec.output import OutputFile, check_output, describe, is_live
 from audiocodec.reports import DecodeReport, EncodeReport
 from audiocodec.salvage import finish
 from audiocodec.stereo import MidSide, Stereo, coupling_of
@@ -78,10 +79,9 @@ def encode_file(
     check_output(target, force, source.source if isinstance(source, AudioReader) else source)
     start = time.perf_counter()
     opened = source if isinstance(source, AudioReader) else AudioReader(source)
-    with opened as reader, OutputFile(target, force) as out:
-        left: list[Path] = []
+    with opened as reader, OutputFile(target, force, recording=reader.live) as out:
         if reader.live:  # it cannot be had again
-            out.prompt, out.rescue, left = True, finish, left_behind(target)
+            out.rescue = finish
         live = reader.live and out.live
         encoder = _encoder(codec, coupling_of(codec, rate, stereo, reader, live), mode, packet_frames, reader, live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
@@ -104,15 +104,9 @@ def encode_file(
         bytes_in=reader.bytes_read or 0,
         bytes_out=out.bytes_written,
         elapsed_s=time.perf_counter() - start,
-        problems=(*_told_of(left), *((reader.shortfall,) if reader.shortfall else ())),
+        problems=(reader.shortfall,) if reader.shortfall else (),
+        notes=told_of(target),
     )
-
-
-def _told_of(left: list[Path]) -> list[str]:
-    return [
-        f"{path} is what an encoder that was killed had written; decode it if you miss it, or remove it"
-        for path in left
-    ]
 
 
 def _resampled(reader: AudioReader, rate: int, live: bool) -> Iterator[tuple[Samples, int]]:
@@ -195,7 +189,7 @@ def decode_file(
             ending.live = arriving
         depth = 0 if arriving or is_live(target) else DEPTH  # where nobody waits for what comes in, or goes out
         with (
-            AudioWriter(target, rate, header.channels, subtype, force, total, raw) as writer,
+            AudioWriter(target, rate, header.channels, subtype, force, total, raw, recording=arriving) as writer,
             ahead(events, depth) as following,
             ahead(_sounds(decoder, chain([beginning], following)), depth) as pieces,
         ):
@@ -213,6 +207,7 @@ def decode_file(
         bytes_out=writer.bytes_written,
         elapsed_s=time.perf_counter() - start,
         problems=(*decoder.problems, *_missing_end(writer.samples_written, total, rate)),
+        notes=told_of(target),
         lost_frames=decoder.lost_frames,
         stated_samples=total,
     )

@@ -32,7 +32,7 @@ sys.path.insert(0, str(common.REPOSITORY / "tests"))
 from kill_helpers import Fed, until
 
 from audiocodec import StreamDecoder, load
-from audiocodec.output import left_behind
+from audiocodec.leftovers import left_behind
 from audiocodec.streaming import FILE_BLOCK_FRAMES, FILE_PACKET_FRAMES
 from audiocodec.transcode import LIVE_PACKET_FRAMES
 

@@ -100,5 +100,8 @@ def test_processes_that_are_killed_are_outlived(tmp_path: Path) -> None:
     again = started("--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "c.wav"), "--duration", "1")
     assert "listening" in again.stderr.readline()  # the port is free at once
     restarted = started("--connect", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "a.wav"))
+    told = restarted.stderr.readline()
+    assert f"{tmp_path / '.a.wav.recorded-1.part'}: recorded by a process that was killed" in told
     assert ended(again)["ended"] == "hung up"
     assert ended(restarted)["ended"] == "the other side hung up"
+    assert soundfile.info(tmp_path / ".a.wav.recorded-1.part").frames > 16000

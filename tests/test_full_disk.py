@@ -17,7 +17,7 @@ from audiocodec import Codec, StreamEncoder
 from audiocodec.cli import main
 from audiocodec.describe import describe_file
 from audiocodec.errors import OutputError
-from audiocodec.output import OutputFile, left_behind
+from audiocodec.output import OutputFile
 from audiocodec.salvage import finish
 
 ROOM_BYTES = 4000
@@ -95,11 +95,3 @@ def test_a_full_device_is_told(tmp_path: Path) -> None:
             done = subprocess.run(command(*arguments), stdout=full, stderr=subprocess.PIPE, timeout=100)
             assert done.returncode == OutputError.exit_code
             assert b"cannot write standard output: No space left on device" in done.stderr
-
-
-def test_what_is_left_behind_is_that_of_one_name_and_of_nobody_who_lives(tmp_path: Path) -> None:
-    for name in (".a.vpc.0123abcd.part", ".b.vpc.0123abcd.part", ".a.vpc.0123.part", "a.vpc.0123abcd.part"):
-        (tmp_path / name).write_bytes(b"x")
-    with OutputFile(tmp_path / "a.vpc"):
-        assert left_behind(tmp_path / "a.vpc") == [tmp_path / ".a.vpc.0123abcd.part"]
-    assert left_behind("-") == []

@@ -22,7 +22,7 @@ from waiting import until
 import audiocodec
 from audiocodec import StreamDecoder
 from audiocodec.cli import main
-from audiocodec.output import left_behind
+from audiocodec.leftovers import left_behind
 from audiocodec.streaming import FILE_BLOCK_FRAMES, FILE_PACKET_FRAMES
 from audiocodec.transcode import LIVE_PACKET_FRAMES
 
@@ -60,8 +60,11 @@ def test_of_a_killed_recording_all_but_a_packet_lies_beside_it(tmp_path: Path) -
     found = frames_in(left.read_bytes(), tmp_path)
     taken = encoder.taken // (2 * HOP)
     assert taken - (FILE_PACKET_FRAMES + 2 * FILE_BLOCK_FRAMES) <= found
-    # The next recording of that name says so, and leaves it alone.
+    # Who writes that name next is told so, and leaves it alone: another recording, and what is made of a file.
     _, told = through(integers(speech_like(0.5)), "encode", "-", str(target), *MODEL, *RAW)
+    assert f"warning: {left}: recorded by a process that was killed; decode what you miss" in told
+    (tmp_path / "a.raw").write_bytes(integers(speech_like(0.5)))
+    _, told = through(b"", "encode", "--force", str(tmp_path / "a.raw"), str(target), *MODEL, *RAW)
     assert str(left) in told
     assert left.exists()
     assert target.exists()
@@ -100,8 +103,31 @@ def test_of_a_decoder_killed_amid_a_file_nothing_has_its_name(tmp_path: Path) ->
     until(lambda: list(tmp_path.glob(".a.wav.*.part")), "it writes")
     decoder.kill()
     assert not target.exists()
-    through(coded, "decode", "-", str(target))
+    (left,) = left_behind(target)
+    _, told = through(coded, "decode", "-", str(target))
+    assert f"{left}: recorded by a process that was killed; rename and play what you miss" in told
     assert soundfile.info(target).frames == 64000
+    assert 0 < soundfile.info(left).frames < 64000  # a WAV without its end can be played
+
+
+@pytest.mark.parametrize("kind", ["encode", "decode"])
+def test_what_is_left_of_a_file_and_can_be_made_again_is_removed(kind: str, tmp_path: Path) -> None:
+    wave, coded = tmp_path / "in.wav", tmp_path / "in.vpc"
+    soundfile.write(wave, np.tile(speech_like(10.0), 120), 16000)
+    source, target = (wave, tmp_path / "out.vpc") if kind == "encode" else (coded, tmp_path / "out.wav")
+    if kind == "decode":
+        assert main(["encode", str(wave), str(coded), *MODEL]) == 0
+    options = MODEL if kind == "encode" else ()
+    for _ in range(2):  # the second finds what the first left
+        child = subprocess.Popen(command(kind, str(source), str(target), *options), stderr=subprocess.DEVNULL)
+        until(lambda: sum(one.stat().st_size for one in tmp_path.glob(".out.*.part")), "it writes")
+        child.kill()
+        child.wait()
+        assert len(list(tmp_path.glob(".out.*.part"))) == 1
+    assert left_behind(target) == []  # nothing to tell of
+    assert main([kind, "-q", str(source), str(target), *options]) == 0
+    assert not list(tmp_path.glob(".*"))
+    assert target.exists()
 
 
 _SERVER = """

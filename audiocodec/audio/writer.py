@@ -61,7 +61,7 @@ class _Sink:
 class AudioWriter:
     """Writes float32 blocks ``[channels, n]`` to a file, or to ``-`` as WAV; the extension chooses the format.
 
-    ``raw``: samples of this raw format and nothing else, whatever the extension.
+    ``raw``: samples of this raw format and nothing else, whatever the extension. ``recording``: see `OutputFile`.
 
     Integers are rounded after clipping to full scale; ``FLOAT`` and ``DOUBLE`` keep what lies beyond. Leaving the
     ``with`` block by an exception leaves no file.
@@ -79,10 +79,11 @@ class AudioWriter:
         force: bool = False,
         total_samples: int | None = None,
         raw: str | None = None,
+        recording: bool = False,
     ) -> None:
         self.samples_written = 0
         self._rate, self._channels, self._total = sample_rate, channels, total_samples
-        self._out = OutputFile(target, force)
+        self._out = OutputFile(target, force, recording)
         self.name = self._out.name
         self.format, self.subtype = choose_format(target, subtype, raw)
         self._plain = self.format == "WAV" and self.subtype in SUBTYPES  # written without libsndfile

@@ -210,6 +210,8 @@ class _Ends:
 
     def opened(self, closing: contextlib.ExitStack, sample_rate: int) -> tuple[Microphone, Speaker]:
         """Both, until ``closing`` ends. Raises AudiocodecError for what cannot be had."""
+        from audiocodec.cli.jobs import warn
+        from audiocodec.leftovers import told_of
         from audiocodec.live.ends import FileMicrophone, FileSpeaker
         from audiocodec.output import check_output
 
@@ -217,6 +219,7 @@ class _Ends:
         ear: Speaker
         if self.heard is not None:
             check_output(self.heard, self.force, self.spoken)
+            warn(told_of(self.heard))
             ear = closing.enter_context(FileSpeaker(self.heard, sample_rate, self.force))
         else:
             from audiocodec.live.device import DeviceSpeaker

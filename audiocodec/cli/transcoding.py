@@ -131,7 +131,7 @@ def encode(
     work = Encoding(model, bitrate, levels, mode.value, stereo.value, force, placing, quiet, samples, packet_frames)
 
     def tell(report: EncodeReport, target: str) -> int:
-        warn(report.problems)
+        warn((*report.notes, *report.problems))
         say(encode_line(report), target, quiet)
         return _ended(report)
 
@@ -196,7 +196,7 @@ def decode(
     work = Decoding(model, subtype, force, placing, raw, rate)
 
     def tell(report: DecodeReport, target: str) -> int:
-        warn(report.problems)
+        warn((*report.notes, *report.problems))
         say(decode_line(report), target, quiet)
         return _ended(report) or (BitstreamError.exit_code if report.problems else 0)
 

@@ -126,7 +126,7 @@ class FileSpeaker:
     """A recording of what would be heard, made in real time; kept if the ``with`` block ends well and there is any."""
 
     def __init__(self, target: str | Path, sample_rate: int, force: bool = False) -> None:
-        self._writer = AudioWriter(target, sample_rate, 1, force=force)
+        self._writer = AudioWriter(target, sample_rate, 1, force=force, recording=True)
         self._rate = sample_rate
         self.first_s: float | None = None
         self.underruns = 0
