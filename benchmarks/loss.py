@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import common
+import sources
 from lossfindings import Pair, Promise, fall, gathered, mean_of, of_default, of_pairs
 from lossmeasure import METRICS, NONE, Condition, Job, Task, conditions, copies_from, fitting, run, sizes
 from losspaths import File, Opus, Ours, Way
@@ -120,7 +121,8 @@ def main() -> int:
     default = [Ours(level, copies) for copies in COPIES[: 1 if options.quick else None]]
     beside, alone = [way for _, *both in plan for way in both], [Opus(kbps) for kbps in options.alone]
     ways: list[Way] = list(dict.fromkeys([File(level), *default, *beside, *alone]))
-    identity = f"{__version__} {codec.fingerprint.hex()} {codec.runtime.name} {networks} {options.seeds}"
+    model = f"{codec.fingerprint.hex()} {_files_beside(codec)} {codec.runtime.name}"
+    identity = f"{__version__} {model} {networks} {options.seeds}"
     outcomes = run(job, tasks_of(files, ways, networks), options.workers, options.work, identity)
     rows = gathered(outcomes, [way.name for way in ways], [path.name for path in files])
     pairs = [Pair(kbps, ours.name, opus.name) for kbps, ours, opus in plan]
@@ -136,6 +138,13 @@ def main() -> int:
     }
     write({**about(codec, files, options), "seconds": time.monotonic() - began, **measured}, options)
     return int(not all(promise.kept for promise in promises))
+
+
+def _files_beside(codec: Codec) -> str:
+    """A digest of what the fingerprint leaves out: the graphs, and the network that estimates lost frames."""
+    folder = codec.files.folder if codec.files else None
+    paths = sorted([*folder.glob("*.onnx"), *folder.glob("*.safetensors")]) if folder else []
+    return sources.digest([], paths)
 
 
 def about(codec: Codec, files: list[Path], options: argparse.Namespace) -> dict[str, Any]:

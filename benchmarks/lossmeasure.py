@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import losspaths
 import numpy as np
+import sources
 from losspaths import Opus, Ours, Recording, Way
 
 from audiocodec.evaluate.measure import Pair
@@ -28,6 +29,7 @@ METRICS = ("pesq_wb", "stoi", "estoi", "plcmos")
 NONE = "none"  # the network that loses nothing
 _DECIMALS = 4
 _ASKED_S = 3  # of speech, to see from which rate Opus has copies
+_MEASURING = ("audiocodec.evaluate.measure", "audiocodec.evaluate.recordings", "audiocodec.evaluate.traces")
 
 
 @dataclass(frozen=True)
@@ -169,18 +171,26 @@ def fitting(found: list[dict[str, Any]], kbps: float, copies: int) -> Ours | Non
 
 
 def run(job: Job, tasks: Sequence[Task], workers: int, store: Path | None, identity: str) -> Iterator[dict[str, Any]]:
-    """Outcomes of all tasks; those in ``store`` of the same ``identity`` are taken from there, others added to it."""
-    known = _stored(store, identity)
+    """Outcomes of all tasks; those in ``store`` of this ``identity`` and code are taken from there, others added."""
+    by_modules = {modules: f"{identity} {code_of(modules)}" for modules in {task.way.modules for task in tasks}}
+    made_by = {task.key: by_modules[task.way.modules] for task in tasks}
+    known = _stored(store, made_by)
     yield from (known[task.key] for task in tasks if task.key in known)
     left = [task for task in tasks if task.key not in known]
     for outcome in spread(measure, job, left, workers):
         if store is not None:
             with store.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"identity": identity, **outcome}) + "\n")
+                file.write(json.dumps({"identity": made_by[outcome["key"]], **outcome}) + "\n")
         yield outcome
 
 
-def _stored(store: Path | None, identity: str) -> dict[str, dict[str, Any]]:
+def code_of(modules: Sequence[str]) -> str:
+    """A digest of what a way runs and of what measures it; how files are written bears on nothing."""
+    here = [Path(__file__), Path(losspaths.__file__)]
+    return sources.digest([*modules, *_MEASURING], here, without=["audiocodec.output"])
+
+
+def _stored(store: Path | None, made_by: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     if store is None or not store.exists():
         return {}
     found = {}
@@ -189,6 +199,6 @@ def _stored(store: Path | None, identity: str) -> dict[str, dict[str, Any]]:
             row = json.loads(line)
         except ValueError:  # the last line, of a run that was killed
             continue
-        if row.pop("identity", None) == identity:
+        if row.pop("identity") == made_by.get(row["key"]):
             found[row["key"]] = row
     return found

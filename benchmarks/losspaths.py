@@ -83,6 +83,11 @@ class Way(Protocol):
         """Whether it codes otherwise where it is told of loss."""
         ...
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What it runs; what these import need not be named."""
+        ...
+
     def start(self, codec: Codec, recording: Recording) -> Play:
         """Code a recording once; what comes of it can then be heard at many losses."""
         ...
@@ -96,6 +101,7 @@ class Ours:
     copies: int
 
     adapts: ClassVar[bool] = False
+    modules: ClassVar[tuple[str, ...]] = ("audiocodec.codec", "audiocodec.live.sender", "audiocodec.live.receiver")
 
     @property
     def name(self) -> str:
@@ -127,6 +133,7 @@ class Opus:
 
     wait_ms: ClassVar[float] = 1000 * FRAME_S
     adapts: ClassVar[bool] = True
+    modules: ClassVar[tuple[str, ...]] = ("audiocodec.evaluate.peers.libopus",)
 
     @property
     def name(self) -> str:
@@ -159,6 +166,7 @@ class File:
 
     wait_ms: ClassVar[float] = 0.0
     adapts: ClassVar[bool] = False
+    modules: ClassVar[tuple[str, ...]] = ("audiocodec.codec", "audiocodec.evaluate.ours")
 
     @property
     def name(self) -> str:

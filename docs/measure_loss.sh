@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measure packet loss into docs/results/loss and put the figures into docs/loss.md.
 #
-#   docs/measure_loss.sh             go on from a run that was stopped
-#   docs/measure_loss.sh --force     everything anew, as after a change of the receiver
+#   docs/measure_loss.sh             go on from a run that was stopped; what other code or another model gave is measured anew
+#   docs/measure_loss.sh --force     everything anew, as after a change of libopus or of the measures' packages
 #
 # Needs `pip install -e '.[dev]'`, and the development set in ../shared/eval.
 set -uo pipefail

@@ -145,6 +145,71 @@ def test_a_run_from_end_to_end_and_on_from_where_it_stopped(bench, opus, spoken,
     assert json.loads(out["loss.json"].read_text(encoding="utf-8"))["rows"] == result["rows"]
 
 
+def test_what_other_code_gave_is_measured_anew(bench, tmp_path, monkeypatch):
+    measure, paths = bench("lossmeasure"), bench("losspaths")
+    ours, opus = paths.Ours(9, 2), paths.Opus(12.0)
+    tasks = [measure.Task(Path("a.wav"), way, ()) for way in (ours, opus)]
+    code, measured = {ours.modules: "1", opus.modules: "1"}, []
+    monkeypatch.setattr(measure, "code_of", lambda modules: code[modules])
+    monkeypatch.setattr(measure, "measure", lambda job, task: measured.append(task.way.name) or {"key": task.key})
+
+    def run() -> list[str]:
+        measured.clear()
+        found = list(measure.run(None, tasks, 1, tmp_path / "work.jsonl", "model"))
+        assert sorted(one["key"] for one in found) == sorted(task.key for task in tasks)
+        return list(measured)
+
+    assert run() == [ours.name, opus.name]
+    assert run() == []
+    code[ours.modules] = "2"
+    assert run() == [ours.name]
+    assert run() == []
+
+
+def test_the_code_of_a_call_is_all_that_it_runs(bench):
+    """And no more of ours counts for Opus."""
+    paths, sources = bench("losspaths"), bench("sources")
+    ours = {path.relative_to(ROOT / "audiocodec").as_posix() for path in sources.files(paths.Ours.modules)}
+    assert ours >= {
+        *(f"live/{name}.py" for name in ("arrivals", "jitter", "payload", "receiver", "rtp", "sender", "stretch")),
+        *("codec.py", "concealment.py", "decoding.py", "prediction.py", "runtime/onnx_runtime.py", "nn/seanet.py"),
+        *("bitstream/rangecoder.py", "bitstream/_native.c"),
+    }
+    opus = {path.relative_to(ROOT / "audiocodec").as_posix() for path in sources.files(paths.Opus.modules)}
+    assert "evaluate/peers/libopus.py" in opus
+    assert not opus & {"live/receiver.py", "concealment.py", "codec.py"}
+
+
+def test_a_digest_is_of_what_a_source_does(bench, tmp_path, monkeypatch):
+    sources = bench("sources")
+    monkeypatch.setattr(sources, "REPOSITORY", tmp_path)
+    package = tmp_path / "audiocodec"
+    first = {
+        "a.py": "from audiocodec.b import f\n\ndef g():\n    from audiocodec import c\n    return c.h(f())\n",
+        "b.py": "def f():\n    return 1\n",
+        "c/__init__.py": "h = abs\n",
+        "c/x.c": "int x;",
+        "d.py": "unseen = 1\n",
+    }
+
+    def digest(changed: dict[str, str], **options) -> str:
+        for name, text in {**first, **changed}.items():
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
+            (package / name).write_text(text)
+        sources.read.cache_clear()
+        return sources.digest(["audiocodec.a"], **options)
+
+    same = digest({})
+    for changed in ({"b.py": '"""Says."""\ndef f():  # one\n    return 1\n'}, {"d.py": "unseen = 2\n"}):
+        assert digest(changed) == same
+    types = "if TYPE_CHECKING:\n    from audiocodec import d\n"
+    assert digest({"b.py": types + first["b.py"]}) == same
+    others = [{"b.py": "def f():\n    return 2\n"}, {"c/__init__.py": "h = int\n"}, {"c/x.c": "int y;"}]
+    assert len({same, *map(digest, others)}) == 4
+    assert digest({"b.py": ""}, without=["audiocodec.b"]) == digest({}, without=["audiocodec.b"]) != same
+    assert digest({}, besides=[tmp_path / "audiocodec" / "d.py"]) != same
+
+
 def ways_of(bench, pair) -> tuple:
     _, levels, copies = (part.split()[0] for part in pair["ours"].split(", "))
     return bench("losspaths").Ours(int(levels), int(copies)), bench("losspaths").Opus(pair["total_kbps"])
