@@ -60,7 +60,7 @@ def speaking(folder: Path) -> tuple[subprocess.Popen, subprocess.Popen, int]:
 
 
 def test_two_processes_speak_over_a_bad_network(tmp_path):
-    soundfile.write(tmp_path / "in.wav", speech_like(3.0, 22050), 22050)
+    soundfile.write(tmp_path / "in.wav", speech_like(30.0, 22050), 22050)  # longer than the call on any machine
     port = free_port()
     voice = ("--in", str(tmp_path / "in.wav"), "--redundancy", "2")
     called = started("--listen", f"127.0.0.1:{port}", *voice, "--out", str(tmp_path / "b.wav"))
