@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import BinaryIO
 from audiocodec.ending import Ending
 from audiocodec.errors import AudioError, BitstreamError, ModelError
 from audiocodec.output import STDIO
+from audiocodec.stdio import standard_input
 
 READ_BYTES = 16_384  # of a .vpc: about a minute of audio at the middle rates, decoded between two steps of progress
 
@@ -38,9 +38,14 @@ class CountedBytes:
 
 @contextmanager
 def open_bytes(source: str | Path, ending: Ending | None = None) -> Iterator[CountedBytes]:
-    """Open a .vpc; ``-`` is standard input, which stays open. Raises AudioError where it cannot be read."""
+    """Open a .vpc; ``-`` is standard input, which stays open.
+
+    Raises:
+        AudioError: it cannot be read.
+        UsageError: there is no standard input.
+    """
     if str(source) == STDIO:
-        yield CountedBytes(sys.stdin.buffer, ending)
+        yield CountedBytes(standard_input(), ending)
         return
     try:
         file = open(source, "rb")  # noqa: SIM115

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from typing import BinaryIO
 
 from audiocodec import leftovers
 from audiocodec.errors import OutputError
+from audiocodec.stdio import standard_output
 
 STDIO = "-"
 
@@ -30,8 +30,10 @@ def check_output(target: str | Path, force: bool, source: str | Path | None = No
 
     Raises:
         OutputError: it exists and ``force`` is not set, it is a folder or the source itself, or its folder is missing.
+        UsageError: it is standard output, and there is none.
     """
     if str(target) == STDIO:
+        standard_output()
         return
     path = Path(target)
     if path.is_dir():
@@ -48,7 +50,7 @@ def check_output(target: str | Path, force: bool, source: str | Path | None = No
 def is_live(target: str | Path) -> bool:
     """Whether someone may be reading ``target`` as it is written: a pipe, a terminal, a device."""
     if str(target) == STDIO:
-        return not stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+        return not stat.S_ISREG(os.fstat(standard_output().fileno()).st_mode)
     return Path(target).exists() and not stat.S_ISREG(Path(target).stat().st_mode)
 
 
@@ -90,7 +92,7 @@ class OutputFile:
     def _open(self) -> BinaryIO:
         if str(self.target) == STDIO:
             self.live = is_live(self.target)
-            return sys.stdout.buffer
+            return standard_output()
         path = Path(self.target)
         if is_live(path):
             self.live = True
@@ -158,7 +160,7 @@ class OutputFile:
 
     def _close(self) -> None:
         assert self._file is not None
-        if self._file is sys.stdout.buffer:
+        if str(self.target) == STDIO:
             self._file.flush()
             return
         self._file.close()

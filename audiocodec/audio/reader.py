@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import stat
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from audiocodec.ending import Ending
 from audiocodec.errors import AudioError
 from audiocodec.incoming import CountedBytes
 from audiocodec.output import STDIO, describe
+from audiocodec.stdio import standard_input
 
 MIN_RATE, MAX_RATE = 8_000, 192_000
 MAX_CHANNELS = 2
@@ -46,7 +46,7 @@ class AudioReader:
 
     Raises:
         AudioError: the file cannot be read, is no audio, or has an unsupported rate or channel count.
-        UsageError: no such raw format.
+        UsageError: no such raw format, or no standard input.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class AudioReader:
 
     def _open(self) -> None:
         if str(self.source) == STDIO:
-            return self._open_pipe(sys.stdin.buffer)
+            return self._open_pipe(standard_input())
         file = self._closing.enter_context(open(self.source, "rb"))  # noqa: SIM115
         mode = os.fstat(file.fileno()).st_mode
         if not stat.S_ISREG(mode):

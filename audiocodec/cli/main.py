@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from audiocodec.errors import AudiocodecError, MissingExtraError
+from audiocodec.stdio import fill_in
 
 EXIT_BUG = 70  # EX_SOFTWARE of sysexits.h
 EXIT_INTERRUPTED = 128 + 2
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with ``arguments`` (``sys.argv`` without its first); return the exit code."""
     from audiocodec.cli.app import app, register
 
+    fill_in()
     register(sys.argv[1:] if arguments is None else arguments)
     state: dict[str, bool] = {"debug": False}
     try:
