@@ -21,7 +21,7 @@ from audiocodec.ahead import DEPTH, ahead
 from audiocodec.audio import AudioReader, AudioWriter, Resampler, choose_format, resampled_length
 from audiocodec.bitstream import Event, FileWriter, StreamHeader
 from audiocodec.ending import Ending
-from audiocodec.errors import BitstreamError
+from audiocodec.errors import AudioError, BitstreamError
 from audiocodec.incoming import CountedBytes, named, open_bytes
 from audiocodec.leftovers import told_of
 from audiocodec.output import OutputFile, check_output, describe, is_live
@@ -73,7 +73,7 @@ def encode_file(
         progress: called after each block.
 
     Raises:
-        AudioError: ``source`` cannot be read, or holds NaN or infinity.
+        AudioError: ``source`` cannot be read, or holds NaN or infinity; of a pipe, what came until then is kept.
         OutputError: ``target`` exists without ``force``, or cannot be written.
     """
     check_output(target, force, source.source if isinstance(source, AudioReader) else source)
@@ -85,16 +85,13 @@ def encode_file(
         live = reader.live and out.live
         encoder = _encoder(codec, coupling_of(codec, rate, stereo, reader, live), mode, packet_frames, reader, live)
         writer = FileWriter(cast("IO[bytes]", out), encoder.header)  # all that it asks of a file, OutputFile has
-        total_s = _seconds(reader.frames, reader.sample_rate)
         with ahead(_resampled(reader, codec.sample_rate, live), 0 if reader.live else DEPTH) as blocks:
-            for block, samples_read in blocks:
-                for packet in encoder.push(block):
-                    writer.write_packet(packet)
-                if progress:
-                    progress(samples_read / reader.sample_rate, total_s)
+            broken = _encode(blocks, encoder, writer, reader, progress)
         for packet in encoder.flush():
             writer.write_packet(packet)
         writer.close(reader.samples_read)
+    if broken is not None:
+        raise broken if out.live else AudioError(f"{broken}; what came until then is kept in {out.name}")
     return EncodeReport(
         source=reader.name,
         target=describe(target, output=True),
@@ -109,12 +106,40 @@ def encode_file(
     )
 
 
+def _encode(
+    blocks: Iterable[tuple[Samples, int]],
+    encoder: StreamEncoder,
+    writer: FileWriter,
+    reader: AudioReader,
+    progress: Progress | None,
+) -> AudioError | None:
+    """Write all packets that are full; give back the error that ends a recording which cannot be made again."""
+    total_s = _seconds(reader.frames, reader.sample_rate)
+    try:
+        for block, samples_read in blocks:
+            for packet in encoder.push(block):
+                writer.write_packet(packet)
+            if progress:
+                progress(samples_read / reader.sample_rate, total_s)
+    except AudioError as error:
+        if not (reader.live and reader.samples_read):
+            raise
+        return error
+    return None
+
+
 def _resampled(reader: AudioReader, rate: int, live: bool) -> Iterator[tuple[Samples, int]]:
     """Blocks at ``rate``, each with the samples that were read for it and all before it."""
     resampler = Resampler(reader.sample_rate, rate, reader.channels, live)
-    for block in reader:
-        yield resampler.push(block), reader.samples_read
+    broken: AudioError | None = None
+    try:
+        for block in reader:
+            yield resampler.push(block), reader.samples_read
+    except AudioError as error:
+        broken = error
     yield resampler.flush(), reader.samples_read
+    if broken is not None:
+        raise broken
 
 
 def _encoder(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import soundfile
 
 from audiocodec.audio import AudioReader, AudioWriter, Resampler, resampled_length
 from audiocodec.audio.wav import NeedMore, build_header, parse_header
+from audiocodec.audio.writer import _empty_flac, _Sink
 from audiocodec.errors import AudioError, OutputError
 from audiocodec.output import OutputFile
 
@@ -116,8 +118,12 @@ def test_samples_that_are_no_numbers_are_refused_with_their_time(tmp_path: Path,
     audio = tone(40000, 2).T.copy()
     audio[24000, 1] = bad
     soundfile.write(tmp_path / "bad.wav", audio, 16000, subtype="FLOAT")
-    with pytest.raises(AudioError, match=r"at 1\.500000 s \(sample 24000\)"):
-        read(tmp_path / "bad.wav")
+    with AudioReader(tmp_path / "bad.wav", block_samples=9000) as reader:
+        blocks = iter(reader)
+        before = [next(blocks) for _ in range(3)]
+        with pytest.raises(AudioError, match=r"at 1\.500000 s \(sample 24000\)"):
+            next(blocks)
+    np.testing.assert_array_equal(np.concatenate(before, axis=1), audio[:24000].T)  # all that came until then
 
 
 def test_refusals_are_one_line_with_a_remedy(tmp_path: Path) -> None:
@@ -393,6 +399,86 @@ def test_a_full_disk_is_one_error_and_no_file(tmp_path: Path, name: str) -> None
     result = through_pipe(b"", code)
     assert result.stdout.startswith(b"refused: cannot write"), (result.stdout, result.stderr)
     assert result.stderr == b""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype"),
+    [("a.wav", "PCM_U8"), ("a.wav", "PCM_24"), ("a.wav", "FLOAT"), ("a.wav", "ULAW"), ("a.ogg", None), ("a.mp3", None)],
+)
+def test_a_recording_is_kept_as_far_as_there_was_room(tmp_path: Path, name: str, subtype: str | None) -> None:
+    code = (
+        "import resource, signal, numpy as np\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from audiocodec.audio import AudioWriter\nfrom audiocodec.errors import OutputError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20001, 20001))\n"
+        "noise = np.random.default_rng(0).uniform(-1, 1, (1, 16000)).astype('f4')\n"
+        "try:\n"
+        f"    with AudioWriter({str(tmp_path / name)!r}, 16000, 1, {subtype!r}, recording=True) as w:\n"
+        "        for _ in range(20): w.write(noise)\n"
+        "except OutputError as e: print('refused:', e)\n"
+    )
+    result = through_pipe(b"", code)
+    assert result.stdout.strip().endswith(b"File too large; what came until then is kept in it"), result.stderr
+    kept = read(tmp_path / name)
+    assert kept.shape[1] > 4900
+    if subtype in ("PCM_U8", "PCM_24", "FLOAT"):
+        data = (tmp_path / name).read_bytes()
+        assert int.from_bytes(data[4:8], "little") == len(data) - 8
+        assert len(data) in (19998, 20000)
+    if subtype in ("PCM_24", "FLOAT"):
+        noise = np.random.default_rng(0).uniform(-1, 1, (1, 16000)).astype("f4")
+        assert np.abs(kept - noise[:, : kept.shape[1]]).max() < 1e-6
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_behind_a_failure_nothing_is_written() -> None:
+    """It would go wherever the failure left the file."""
+
+    class Full:
+        written: ClassVar[list[bytes]] = []
+
+        def write(self, data: bytes) -> int:
+            self.written.append(data)
+            raise OutputError("full")
+
+    sink = _Sink(cast("OutputFile", Full()))
+    assert (sink.write(b"a"), sink.write(b"b")) == (0, 0)
+    assert Full.written == [b"a"]
+    with pytest.raises(OutputError, match="full"):
+        sink.check()
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("a.wav", b""),
+        ("a.wav", b"RIFF"),
+        ("a.wav", bytes(80)),
+        ("a.flac", b"fLaC"),
+        ("a.raw", b""),
+        ("a.flac", _empty_flac(16000, 1, 16)),
+    ],
+)
+def test_with_room_for_no_sample_no_recording_is_kept(tmp_path: Path, name: str, there: bytes) -> None:
+    def fail() -> None:
+        with AudioWriter(tmp_path / name, 16000, 1, raw="s16le" if name == "a.raw" else None, recording=True):
+            next(tmp_path.iterdir()).write_bytes(there)
+            raise OutputError("no room")
+
+    with pytest.raises(OutputError, match=r"no room$"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.aiff"])
+def test_with_no_room_at_all_no_recording_is_kept(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: OutputFile, data: bytes) -> int:
+        raise OutputError("no room")
+
+    monkeypatch.setattr(OutputFile, "write", fail)
+    with pytest.raises(OutputError, match=r"no room$"):
+        write(tmp_path / name, tone(1000), recording=True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -46,14 +46,22 @@ def ended(side: subprocess.Popen, code: int = 0) -> dict:
     return json.loads(out)
 
 
-def speaking(folder: Path) -> tuple[subprocess.Popen, subprocess.Popen, int]:
-    """Who calls, who is called, and on which port: both speak for longer than a test takes, into a.wav and b.wav."""
-    soundfile.write(folder / "in.wav", speech_like(60.0), 16000)
+def speaking(folder: Path, breaks_s: float | None = None) -> tuple[subprocess.Popen, subprocess.Popen, int]:
+    """Who calls, who is called, and on which port: both speak for longer than a test takes, into a.wav and b.wav.
+
+    ``breaks_s``: where the recording that the caller speaks is damaged.
+    """
+    wave = speech_like(60.0)
+    soundfile.write(folder / "in.wav", wave, 16000)
+    if breaks_s is not None:
+        wave[round(16000 * breaks_s)] = np.nan
+    soundfile.write(folder / "breaks.wav", wave, 16000, subtype="FLOAT")
     port = free_port()
-    voice = ("--in", str(folder / "in.wav"))
-    called = started("--listen", f"127.0.0.1:{port}", *voice, "--out", str(folder / "b.wav"))
+    words = ("--in", str(folder / "in.wav"), "--out", str(folder / "b.wav"))
+    called = started("--listen", f"127.0.0.1:{port}", *words)
     assert "listening" in called.stderr.readline()
-    caller = started("--connect", f"127.0.0.1:{port}", *voice, "--out", str(folder / "a.wav"))
+    words = ("--in", str(folder / "breaks.wav"), "--out", str(folder / "a.wav"))
+    caller = started("--connect", f"127.0.0.1:{port}", *words)
     for side in (called, caller):
         assert "speaking with 127.0.0.1" in side.stderr.readline()
     return caller, called, port
@@ -221,6 +229,51 @@ def test_a_file_is_spoken_and_recorded_in_real_time(tmp_path):
         assert len(mouth.read(4000.105)) == 1600
         assert ear.wanted(4000.0)[0] == 0
     assert soundfile.info(tmp_path / "out.wav").frames == 19200
+
+
+def test_a_broken_recording_is_spoken_as_far_as_it_goes(tmp_path):
+    voice = speech_like(2.0)
+    voice[20000] = np.nan
+    soundfile.write(tmp_path / "in.wav", voice, RATE, subtype="FLOAT")
+
+    def speak(error: BaseException | None = None) -> None:
+        with FileMicrophone(tmp_path / "in.wav", RATE) as mouth:
+            mouth.start(0.0)
+            np.testing.assert_array_equal(mouth.read(1.5), np.pad(voice[:20000], (0, 4000)))
+            assert mouth.ended
+            if error is not None:
+                raise error
+
+    with pytest.raises(AudioError, match=r"sample 20000"):
+        speak()
+    with pytest.raises(KeyboardInterrupt):
+        speak(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("error", [AudioError("bad"), ZeroDivisionError("bad"), KeyboardInterrupt()])
+def test_whatever_ends_a_call_what_was_heard_is_kept_but_by_a_signal_that_aborts(tmp_path, error):
+    def hear() -> None:
+        with FileSpeaker(tmp_path / "out.wav", RATE) as ear:
+            ear.start(0.0)
+            ear.write(np.zeros(800, np.float32))
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        hear()
+    kept = not isinstance(error, KeyboardInterrupt)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.wav"] * kept
+    assert ("what was heard until then is kept in" in str(raised.value)) == isinstance(error, AudioError)
+    if kept:
+        assert soundfile.info(tmp_path / "out.wav").frames == 800
+
+
+def test_a_call_whose_recording_breaks_ends_with_what_was_heard(tmp_path):
+    caller, called, _ = speaking(tmp_path, breaks_s=1.0)
+    assert ended(called)["ended"] == "the other side hung up"
+    out, err = caller.communicate(timeout=60)
+    assert (caller.returncode, out) == (4, "")
+    assert f"what was heard until then is kept in {tmp_path / 'a.wav'}" in err
+    assert soundfile.info(tmp_path / "a.wav").duration > 0.5
 
 
 def fake_sound(opened: dict, broken: bool = False) -> SimpleNamespace:

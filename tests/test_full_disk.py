@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import speech_like
-from test_pipes import MODEL, RAW, command, integers
+from test_pipes import MODEL, RAW, command, integers, through
 
 from audiocodec import Codec, StreamEncoder
 from audiocodec.cli import main
@@ -55,6 +55,20 @@ def test_a_recording_is_kept_as_far_as_there_was_room(tmp_path: Path) -> None:
     assert main(["decode", str(tmp_path / "first.vpc"), str(tmp_path / "first.wav")]) == 0
     ours, theirs = (soundfile.read(tmp_path / name)[0] for name in ("back.wav", "first.wav"))
     np.testing.assert_allclose(ours[:-1000], theirs[:-1000], atol=1e-3)  # the end is another: there sound went on
+
+
+def test_what_is_decoded_from_a_pipe_is_kept_as_far_as_there_was_room(tmp_path: Path) -> None:
+    coded, _ = through(integers(speech_like(2.0)), "encode", "-", "-", *MODEL, *RAW)
+    whole, _ = through(coded, "decode", "-", "-", "--format", "s16le")
+    for name, options, header in (("a.wav", (), 80), ("a.raw", ("--format", "s16le"), 0)):
+        told = in_little_room("decode", "-", str(tmp_path / name), *options, data=coded)
+        assert f"cannot write {tmp_path / name}" in told
+        assert "what came until then is kept" in told
+        data = (tmp_path / name).read_bytes()
+        assert len(data) == ROOM_BYTES
+        assert whole.startswith(data[header:])
+    assert soundfile.info(tmp_path / "a.wav").frames == (ROOM_BYTES - 80) / 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.raw", "a.wav"]
 
 
 def test_with_no_room_for_a_packet_nothing_is_kept(tiny_codec: Codec, tmp_path: Path) -> None:

@@ -193,6 +193,26 @@ def test_a_raw_file_and_its_end_within_a_sample(tmp_path: Path) -> None:
     assert describe_file(tmp_path / "a.vpc")["samples"] == 16000
 
 
+def test_a_sample_that_is_no_number_ends_a_recording_which_is_then_whole(tmp_path: Path) -> None:
+    wave = speech_like(1.0, 48000)
+    broken = wave.copy()
+    broken[20000:] = np.nan
+    layout = (*MODEL, "--format", "f32le", "--rate", "48000")
+    for name, data, code in (("a.vpc", wave[:20000], 0), ("b.vpc", broken, 4)):
+        _, told = through(data.astype("<f4").tobytes(), "encode", "-", str(tmp_path / name), *layout, code=code)
+    assert (
+        f"(sample 20000); repair or cut the audio there; what came until then is kept in {tmp_path / 'b.vpc'}" in told
+    )
+    assert (tmp_path / "b.vpc").read_bytes() == (tmp_path / "a.vpc").read_bytes()
+    live, _ = through(wave[:20000].astype("<f4").tobytes(), "encode", "-", "-", *layout)
+    assert through(broken.astype("<f4").tobytes(), "encode", "-", "-", *layout, code=4)[0] == live
+    (tmp_path / "b.raw").write_bytes(broken.astype("<f4").tobytes())
+    assert main(["encode", str(tmp_path / "b.raw"), str(tmp_path / "c.vpc"), *layout]) == 4  # it can be had again
+    broken[:] = np.nan
+    through(broken.astype("<f4").tobytes(), "encode", "-", str(tmp_path / "c.vpc"), *layout, code=4)
+    assert not (tmp_path / "c.vpc").exists()
+
+
 def test_options_of_raw_samples_are_checked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = str(wav(tmp_path / "a.wav", tone(1000)))
     target = str(tmp_path / "a.vpc")

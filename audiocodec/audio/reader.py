@@ -164,9 +164,12 @@ class AudioReader:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while (block := self._ahead.popleft() if self._ahead else self._read()).shape[1]:
-            self._check_samples(block)
-            self.samples_read += block.shape[1]
-            yield block
+            good = _usable(block)
+            self.samples_read += good
+            if good:
+                yield block[:, :good]
+            if good < block.shape[1]:
+                raise self._unusable(block[:, good])
 
     def _read(self) -> np.ndarray:
         block = self._read_file() if self._layout is None else self._read_pipe(self._layout)
@@ -196,19 +199,16 @@ class AudioReader:
         self._pending = data[whole:]
         return layout.to_float(data[:whole])
 
-    def _check_samples(self, block: np.ndarray) -> None:
-        if np.abs(block).max() <= MAX_AMPLITUDE:  # false for NaN as well
-            return
-        offset = int(np.flatnonzero(~(np.abs(block) <= MAX_AMPLITUDE).all(axis=0))[0])
-        value = next(v for v in block[:, offset] if not abs(v) <= MAX_AMPLITUDE)
+    def _unusable(self, sample: np.ndarray) -> AudioError:
+        value = next(v for v in sample if not abs(v) <= MAX_AMPLITUDE)
         if np.isfinite(value):
-            raise AudioError(
-                f"{self.name} holds the sample {value:.3g} {self._where(offset)}, where full scale is 1; "
+            return AudioError(
+                f"{self.name} holds the sample {value:.3g} {self._where()}, where full scale is 1; "
                 "if its floats are unscaled integers, divide them by 32768"
             )
-        raise AudioError(f"{self.name} holds {value} {self._where(offset)}; repair or cut the audio there")
+        return AudioError(f"{self.name} holds {value} {self._where()}; repair or cut the audio there")
 
-    def _where(self, offset: int) -> str:
+    def _where(self, offset: int = 0) -> str:
         sample = self.samples_read + offset
         return f"at {sample / self.sample_rate:.6f} s (sample {sample})"
 
@@ -250,6 +250,13 @@ class AudioReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _usable(block: np.ndarray) -> int:
+    """How many samples of ``block [channels, n]`` come before the first that is no number, or too large for one."""
+    if np.abs(block).max() <= MAX_AMPLITUDE:  # false for NaN as well
+        return int(block.shape[1])
+    return int(np.argmin((np.abs(block) <= MAX_AMPLITUDE).all(axis=0)))
 
 
 def _unfinished(file: BinaryIO) -> WavLayout | None:

@@ -24,7 +24,6 @@ _SUBTYPES = {
     (3, 32): "FLOAT",
     (3, 64): "DOUBLE",
 }
-SUBTYPES = frozenset(_SUBTYPES.values())
 _EXTENSIBLE = 0xFFFE
 _OPEN = 0xFFFFFFFF
 _DS64 = struct.Struct("<QQQI")  # bytes behind the first eight, bytes of samples, samples, and a table left empty

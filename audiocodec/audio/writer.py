@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from types import TracebackType
@@ -9,10 +10,10 @@ from types import TracebackType
 import numpy as np
 import soundfile
 
-from audiocodec.audio.raw import raw_subtype
-from audiocodec.audio.reader import sndfile_reason
-from audiocodec.audio.wav import SUBTYPES, build_header
-from audiocodec.errors import OutputError, UsageError
+from audiocodec.audio.raw import RAW_FORMATS, raw_subtype
+from audiocodec.audio.reader import AudioReader, sndfile_reason
+from audiocodec.audio.wav import build_header
+from audiocodec.errors import AudioError, OutputError, UsageError
 from audiocodec.output import STDIO, OutputFile, describe
 
 # extension -> (libsndfile format, default subtype)
@@ -28,6 +29,7 @@ FORMATS = {
 }
 _INTEGER_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 _FLOATS = {"FLOAT", "DOUBLE"}
+_SAMPLE_BYTES = dict(RAW_FORMATS.values())  # of those that are written without libsndfile
 
 
 class _Sink:
@@ -38,6 +40,8 @@ class _Sink:
         self.failure: BaseException | None = None
 
     def _try(self, method: str, *arguments: object) -> int:
+        if self.failure is not None:
+            return 0  # what libsndfile does about it would go wherever the failure left the file
         try:
             return int(getattr(self._out, method)(*arguments))
         except BaseException as error:
@@ -64,7 +68,7 @@ class AudioWriter:
     ``raw``: samples of this raw format and nothing else, whatever the extension. ``recording``: see `OutputFile`.
 
     Integers are rounded after clipping to full scale; ``FLOAT`` and ``DOUBLE`` keep what lies beyond. Leaving the
-    ``with`` block by an exception leaves no file.
+    ``with`` block by an exception leaves no file, but of a ``recording`` what there was room for.
 
     Raises:
         OutputError: an extension, subtype or rate that cannot be written, or a place that cannot be written to.
@@ -84,9 +88,11 @@ class AudioWriter:
         self.samples_written = 0
         self._rate, self._channels, self._total = sample_rate, channels, total_samples
         self._out = OutputFile(target, force, recording)
+        if recording:
+            self._out.rescue = self._rescued
         self.name = self._out.name
         self.format, self.subtype = choose_format(target, subtype, raw)
-        self._plain = self.format == "WAV" and self.subtype in SUBTYPES  # written without libsndfile
+        self._plain = self.format == "WAV" and self.subtype in _SAMPLE_BYTES
         self._outgrows = total_samples is None or total_samples * channels * 8 >= 2**32  # what WAV counts in 32 bits
         self._sink: _Sink | None = None
         self._sound: soundfile.SoundFile | None = None
@@ -161,6 +167,23 @@ class AudioWriter:
             self._out.write(b"\0")
         self._out.seek(0)
         self._out.write(self._header(self.samples_written))
+
+    def _rescued(self, path: Path) -> bool:
+        """Make a whole file of what lies at ``path``, which needs no more room; False where there is no sound in it."""
+        if not self._plain and self.format != "RAW":
+            with contextlib.suppress(AudioError), AudioReader(path) as reader:
+                return next(iter(reader), None) is not None
+            return False
+        header = self._header(None) if self._plain else b""
+        frame_bytes = self._channels * _SAMPLE_BYTES[self.subtype]
+        samples = max(path.stat().st_size - len(header), 0) // frame_bytes
+        if self._plain:
+            samples -= samples * frame_bytes % 2  # there may be no room for the byte that would make it even
+        os.truncate(path, len(header) + samples * frame_bytes)
+        if self._plain:
+            with open(path, "r+b", buffering=0) as file:
+                file.write(self._header(samples))
+        return samples > 0
 
     def _hold_nothing(self) -> None:
         """Give a file without samples what libsndfile leaves out, or refuse it where the format has no such thing."""

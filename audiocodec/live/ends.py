@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.audio import AudioReader, AudioWriter, Resampler
-from audiocodec.errors import AudioError
+from audiocodec.errors import AudiocodecError, AudioError, OutputError
 
 Samples = NDArray[np.float32]
 
@@ -60,7 +60,11 @@ class Speaker(Protocol):
 
 
 class FileMicrophone:
-    """A recording, spoken in real time, then silence. Raises AudioError where it cannot be read."""
+    """A recording, spoken in real time, then silence.
+
+    Raises AudioError where it cannot be read. Where it is damaged further on, it ends there, and the ``with`` block
+    ends with that error.
+    """
 
     def __init__(self, source: str | Path, sample_rate: int) -> None:
         self._reader = AudioReader(source)
@@ -71,6 +75,7 @@ class FileMicrophone:
         self._pending = np.zeros(0, np.float32)
         self._given = 0
         self._ended = False
+        self._broken: AudioError | None = None
         self.first_s: float | None = None
         self.overruns = 0
 
@@ -105,8 +110,11 @@ class FileMicrophone:
 
     def _all(self) -> Iterator[Samples]:
         resampler = Resampler(self._reader.sample_rate, self._rate, 1)
-        for block in self._reader:
-            yield resampler.push(block.mean(axis=0, keepdims=True))[0]
+        try:
+            for block in self._reader:
+                yield resampler.push(block.mean(axis=0, keepdims=True))[0]
+        except AudioError as error:
+            self._broken = error
         yield resampler.flush()[0]
 
     def close(self) -> None:
@@ -120,10 +128,15 @@ class FileMicrophone:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if kind is None and self._broken is not None:
+            raise self._broken
 
 
 class FileSpeaker:
-    """A recording of what would be heard, made in real time; kept if the ``with`` block ends well and there is any."""
+    """A recording of what would be heard, made in real time.
+
+    It is kept, if there is any, unless the ``with`` block is left by a signal.
+    """
 
     def __init__(self, target: str | Path, sample_rate: int, force: bool = False) -> None:
         self._writer = AudioWriter(target, sample_rate, 1, force=force, recording=True)
@@ -163,4 +176,9 @@ class FileSpeaker:
         if kind is None and not self._writer.samples_written:
             error = AudioError("a call that ended before anything was heard")  # as after any other: no file
             kind = type(error)
+        if isinstance(error, Exception) and not isinstance(error, OutputError) and self._writer.samples_written:
+            self._writer.__exit__(None, None, None)  # what was heard until then is none the worse
+            if isinstance(error, AudiocodecError):
+                error.args = (f"{error}; what was heard until then is kept in {self._writer.name}",)
+            return
         self._writer.__exit__(kind, error, trace)
