@@ -67,7 +67,7 @@ def compress(
 def decompress(codec: Codec, data: bytes) -> tuple[NDArray[np.float32], int]:
     """A .vpc file to ``([channels, samples], sample_rate)``. Raises BitstreamError if any of it is damaged."""
     decoder = StreamDecoder(codec)
-    parts = [decoder.push(data), decoder.flush()]
+    parts = [decoder.joined(list(pieces)) for pieces in (decoder.pieces(data), decoder.final_pieces())]
     if decoder.problems or decoder.header is None:
         raise BitstreamError(decoder.problems[0] if decoder.problems else "no header")
     header = decoder.header

@@ -54,7 +54,11 @@ class EncodeReport(Report):
 
 @dataclass(frozen=True)
 class DecodeReport(Report):
-    """What decoding one file gave. ``lost_frames`` were concealed; ``stated_samples`` is the length encoded."""
+    """What decoding one file gave. ``lost_frames`` were concealed; ``stated_samples`` is the length encoded.
+
+    ``uncounted``: problems beyond those that are listed.
+    """
 
     lost_frames: int = 0
     stated_samples: int | None = None
+    uncounted: int = 0

@@ -235,6 +235,7 @@ def decode_file(
         notes=told_of(target),
         lost_frames=decoder.lost_frames,
         stated_samples=total,
+        uncounted=decoder.problem_count - len(decoder.problems),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from audiocodec.bitstream.entropy import EntropyModel
 from audiocodec.bitstream.header import StreamHeader, header_size
 from audiocodec.bitstream.index import read_end
 from audiocodec.bitstream.packet import MAX_RUN_FRAMES, Kind, Packet, PacketDecoder
-from audiocodec.bitstream.scanner import Damage, PacketScanner
+from audiocodec.bitstream.scanner import Beginning, Damage, PacketScanner
 from audiocodec.errors import BitstreamError
 
 EntropyFor = Callable[[StreamHeader], EntropyModel | None]
@@ -20,7 +21,7 @@ EntropyFor = Callable[[StreamHeader], EntropyModel | None]
 
 @dataclass(frozen=True)
 class Header:
-    """The stream's header: always the first event."""
+    """The stream's header: always the first event, and no other unless streams may follow each other."""
 
     header: StreamHeader
 
@@ -56,7 +57,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class End:
-    """The last event: total samples per channel at ``source_rate``, None if the stream never said."""
+    """The last event of a stream: total samples per channel at ``source_rate``, None if the stream never said."""
 
     total_samples: int | None
 
@@ -68,11 +69,17 @@ class StreamReader:
     """An incremental reader: ``push`` bytes, get events; ``close`` gives the rest.
 
     ``entropy_for(header)`` returns the model's tables; what it raises (no such model) goes through. Only a damaged
-    header raises BitstreamError: any later damage becomes :class:`Lost` and the reader finds the next packet.
+    header raises BitstreamError: any later damage becomes :class:`Lost` and the reader finds the next packet. After an
+    error every push raises it again, and keeps nothing.
+
+    ``restarts``: a whole header where a packet might begin ends the stream and begins another, as where a sender on a
+    connection has started again. Otherwise it is damage.
     """
 
-    def __init__(self, entropy_for: EntropyFor) -> None:
+    def __init__(self, entropy_for: EntropyFor, restarts: bool = False) -> None:
         self._entropy_for = entropy_for
+        self._restarts = restarts
+        self._refused: Exception | None = None
         self.header: StreamHeader | None = None
         self._early = bytearray()
         self._scanner: PacketScanner | None = None
@@ -80,23 +87,30 @@ class StreamReader:
         self._ended = False
 
     def push(self, data: bytes) -> list[Event]:
-        """Events that these bytes complete. The same bytes give the same events, however they are cut."""
+        """Events that these bytes complete. The same bytes give the same events, however they are cut.
+
+        Raises ValueError when the reader is closed.
+        """
         return list(self.events(data))
 
     def events(self, data: bytes) -> Iterator[Event]:
         """Like :meth:`push`, one at a time, so that a caller need not hold all of them; exhaust it before the next."""
         if self._ended:
             raise ValueError("the reader is closed")
+        if self._refused is not None:
+            raise self._refused.with_traceback(None)
         if self._scanner is None:
             self._early += data
-            data = b""
-            size = header_size(self._early)
-            if size is None or size > len(self._early):
-                return
-            yield self._begin(size)
+            with self._refusing():
+                size = header_size(self._early)
+                if size is None or size > len(self._early):
+                    return
+                header, _ = StreamHeader.unpack(self._early)
+            beginning = self._begin(header)
+            self._scanner = PacketScanner(header, size, self._restarts)
             data = bytes(self._early[size:])
             self._early.clear()
-        assert self._scanner is not None
+            yield beginning
         self._scanner.feed(data)
         yield from self._drain()
 
@@ -109,6 +123,8 @@ class StreamReader:
         if self._ended:
             return
         self._ended = True
+        if self._refused is not None:
+            raise self._refused.with_traceback(None)
         if self._scanner is None or self._sequence is None:
             raise BitstreamError("the stream ends within its header", len(self._early))
         self._scanner.final = True
@@ -126,17 +142,40 @@ class StreamReader:
         self._sequence.restart(frame)
         self._ended = False
 
-    def _begin(self, size: int) -> Header:
-        self.header, _ = StreamHeader.unpack(self._early)
-        self._sequence = _Sequence(self.header, PacketDecoder(self.header, self._entropy_for(self.header)))
-        self._scanner = PacketScanner(self.header, size)
-        return Header(self.header)
+    def _begin(self, header: StreamHeader) -> Header:
+        with self._refusing():
+            self._sequence = _Sequence(header, PacketDecoder(header, self._entropy_for(header)))
+        self.header = header
+        return Header(header)
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """What is wrong with a header stays wrong."""
+        try:
+            yield
+        except Exception as error:
+            self._refused = error
+            self._early.clear()
+            raise
 
     def _drain(self) -> Iterator[Event]:
         assert self._scanner is not None
         assert self._sequence is not None
         for item in self._scanner.items():
-            yield from self._sequence.damaged(item) if isinstance(item, Damage) else self._sequence.packet(item)
+            if isinstance(item, Packet):
+                yield from self._sequence.packet(item)
+            elif isinstance(item, Beginning):
+                yield from self._another(item)
+            else:
+                yield from self._sequence.damaged(item)
+
+    def _another(self, beginning: Beginning) -> Iterator[Event]:
+        """The end of this stream, and the header of one that follows."""
+        assert self._scanner is not None
+        assert self._sequence is not None
+        yield from self._sequence.finish(beginning.position)
+        yield self._begin(beginning.header)
+        self._scanner.begin(beginning.header)
 
 
 class _Sequence:

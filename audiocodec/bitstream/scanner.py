@@ -6,15 +6,17 @@ import binascii
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from audiocodec.bitstream.header import StreamHeader
+from audiocodec.bitstream.header import MAGIC, StreamHeader, header_size
 from audiocodec.bitstream.packet import CRC_BYTES, SYNC, Layout, Packet, read_layout
 from audiocodec.bitstream.varint import Incomplete, Malformed
+from audiocodec.errors import BitstreamError
 
 # While looking for the next packet, checksums may read this many bytes per byte passed over, and no more: a file made
 # of sync words would cost the square of its length otherwise. Damage by chance needs about 2.
 _EFFORT_PER_BYTE = 32
 _EFFORT_AT_ONCE = 1 << 18
 _COMPACT_BYTES = 1 << 16
+_HEAD_BYTES = 32  # of a header, which tell its size
 
 
 @dataclass(frozen=True)
@@ -26,13 +28,20 @@ class Damage:
     reason: str
 
 
+@dataclass(frozen=True)
+class Beginning(Damage):
+    """A whole header, of another stream: no packet of this one either. Whoever takes it tells the scanner."""
+
+    header: StreamHeader
+
+
 class PacketScanner:
     """Cuts bytes, in pieces of any size, into packets and damage. Holds at most one packet's bytes beyond a piece."""
 
-    def __init__(self, header: StreamHeader, position: int) -> None:
-        """``position`` is the offset in the stream of the first byte that will be fed."""
-        self._header = header
-        self._seed = header.packet_seed
+    def __init__(self, header: StreamHeader, position: int, restarts: bool = False) -> None:
+        """``position`` is the offset in the stream of the first byte that will be fed; ``restarts``: find headers."""
+        self.begin(header)
+        self._restarts = restarts
         self._data = bytearray()
         self._base = position  # stream offset of _data[0]
         self._at = 0
@@ -44,6 +53,11 @@ class PacketScanner:
     def position(self) -> int:
         """Stream offset of the next byte to look at."""
         return self._base + self._at
+
+    def begin(self, header: StreamHeader) -> None:
+        """Packets from here on are of a stream with this header."""
+        self._header = header
+        self._seed = header.packet_seed
 
     def feed(self, data: bytes) -> None:
         """Append bytes."""
@@ -61,7 +75,7 @@ class PacketScanner:
         """
         while self._at < len(self._data):
             try:
-                packet = self._packet()
+                packet = self._packet() if self._data[self._at] != MAGIC[0] else self._beginning()
             except Incomplete:
                 if not self.final:
                     return
@@ -88,11 +102,29 @@ class PacketScanner:
         layout = read_layout(self._data, self._at, self._header)
         if layout.end > len(self._data):
             raise Incomplete
-        if self._damage is not None:
-            if layout.end - self._at > self._effort:
-                raise Malformed("too many false starts of packets")
-            self._effort -= layout.end - self._at
+        self._spend(layout.end - self._at)
         return self._checked(layout)
+
+    def _beginning(self) -> Beginning:
+        head = self._data[self._at : self._at + _HEAD_BYTES]
+        if not self._restarts or head[: len(MAGIC)] != MAGIC[: len(head)]:
+            raise Malformed("no packet begins here")
+        try:
+            size = header_size(head)
+            if size is None or self._at + size > len(self._data):
+                raise Incomplete
+            self._spend(size)
+            header, _ = StreamHeader.unpack(self._data[self._at : self._at + size])
+        except BitstreamError as error:
+            raise Malformed(str(error)) from None
+        return Beginning(self.position, self.position + size, "another stream begins", header)
+
+    def _spend(self, size: int) -> None:
+        """Effort for a checksum, where it looks for what comes behind damage."""
+        if self._damage is not None:
+            if size > self._effort:
+                raise Malformed("too many false starts of packets")
+            self._effort -= size
 
     def _checked(self, layout: Layout) -> Packet:
         body = layout.end - CRC_BYTES
@@ -117,5 +149,7 @@ class PacketScanner:
             self._damage = (self.position, reason)
         following = self._data.find(SYNC, self._at + 1)
         following = len(self._data) if following < 0 else following
+        if self._restarts and (beginning := self._data.find(MAGIC[0], self._at + 1, following)) >= 0:
+            following = beginning
         self._effort = min(self._effort + _EFFORT_PER_BYTE * (following - self._at), 1 << 40)
         self._at = following

@@ -138,12 +138,12 @@ def _failed(error: AudiocodecError) -> int:
     return error.exit_code
 
 
-def warn(problems: tuple[str, ...]) -> None:
-    """Name the first problems on standard error, and count the rest."""
+def warn(problems: tuple[str, ...], uncounted: int = 0) -> None:
+    """Name the first problems on standard error, and count the rest and those that nobody listed."""
     for problem in problems[:_MOST_WARNINGS]:
         print(f"warning: {problem}", file=sys.stderr)
     if len(problems) > _MOST_WARNINGS:
-        print(f"warning: and {len(problems) - _MOST_WARNINGS} more", file=sys.stderr)
+        print(f"warning: and {len(problems) - _MOST_WARNINGS + uncounted} more", file=sys.stderr)
 
 
 def say(line: str, target: str, quiet: bool) -> None:

@@ -196,7 +196,7 @@ def decode(
     work = Decoding(model, subtype, force, placing, raw, rate)
 
     def tell(report: DecodeReport, target: str) -> int:
-        warn((*report.notes, *report.problems))
+        warn((*report.notes, *report.problems), report.uncounted)
         say(decode_line(report), target, quiet)
         return _ended(report) or (BitstreamError.exit_code if report.problems else 0)
 

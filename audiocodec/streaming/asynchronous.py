@@ -2,6 +2,10 @@
 
 Streams that share a `StreamGroup` are computed together whenever several have something to do. Await each push before
 the next: then a stream that is too quick is slowed down. One that does not is refused once too many wait.
+
+What was pushed is done, whether or not whoever awaits it is cancelled: the stream goes on behind it, and what it gave
+is lost with the call. Packets are then missing as if lost on the way, and samples leave a gap. Where that must not be,
+as under a timeout, await ``asyncio.shield(task)`` and the task again afterwards.
 """
 
 from __future__ import annotations
@@ -14,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from audiocodec.errors import UsageError
 
 if TYPE_CHECKING:
     from audiocodec.runtime.steps import Work
@@ -63,9 +69,6 @@ class _Promise:
         self.future: asyncio.Future[Any] = answers.loop.create_future()
         self._answers = answers
 
-    def set_running_or_notify_cancel(self) -> bool:
-        return not self.future.cancelled()
-
     def set_result(self, result: Any) -> None:
         self._answers.put(self.future, result, None)
 
@@ -85,10 +88,9 @@ async def _done(group: StreamGroup, stream: Stream[Any, Any], work: Work[Any]) -
 
 
 class AsyncStreamEncoder:
-    """A `StreamEncoder` whose methods are awaited.
+    """A `StreamEncoder` whose methods are awaited. Cancelling one does not undo it; its packets are lost with the call.
 
-    Cancelling a ``push`` does not undo it: the stream may have gone on, and its packets are lost with the call. All
-    raise BacklogError, having done nothing, where as many wait unawaited as the group allows a stream.
+    All raise BacklogError, having done nothing, where as many wait unawaited as the group allows a stream.
 
     Args:
         encoder: the stream; nobody else pushes to it.
@@ -124,7 +126,7 @@ class AsyncStreamEncoder:
 
 
 class AsyncStreamDecoder:
-    """A `StreamDecoder` whose methods are awaited; cancelling a ``push`` does not undo it.
+    """A `StreamDecoder` whose methods are awaited. Cancelling one does not undo it; its samples are lost with the call.
 
     All raise BacklogError, having done nothing, where as many wait unawaited as the group allows a stream.
 
@@ -137,10 +139,7 @@ class AsyncStreamDecoder:
         self.decoder, self._group = decoder, group
 
     async def push(self, data: bytes) -> Samples:
-        """Bytes, any number of them; the samples ``[channels, n]`` that they complete.
-
-        Raises what ``StreamDecoder.push`` does.
-        """
+        """Bytes, any number of them; the samples ``[channels, n]`` that they complete, as ``StreamDecoder.push``."""
         samples: Samples = await _done(self._group, self.decoder, self.decoder.work(data))
         return samples
 
@@ -153,7 +152,10 @@ class AsyncStreamDecoder:
         """A whole stream as it comes, ``[channels, n]`` at the model's rate.
 
         ``size``: samples in each, but for the last, which has what is left; default: as they come, at least one.
+        Raises what ``push`` and ``flush`` do, and UsageError where ``size`` is less than 1.
         """
+        if size is not None and not size >= 1:
+            raise UsageError(f"pieces of {size} samples; 1 or more")
         held: list[Samples] = []
         async for piece in self._pieces(source):
             held.append(piece)
@@ -172,5 +174,7 @@ class AsyncStreamDecoder:
         async for data in source:
             if (piece := await self.push(data)).shape[1]:
                 yield piece
+            while self.decoder.more:
+                yield await self.push(b"")
         if (piece := await self.flush()).shape[1]:
             yield piece

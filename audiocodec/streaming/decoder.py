@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from audiocodec.audio import MAX_RATE, MIN_RATE
 from audiocodec.bitstream import End, Event, Frames, Header, Lost, Silence, StreamHeader, StreamReader
 from audiocodec.decoding import FrameDecoder
-from audiocodec.errors import BitstreamError
-from audiocodec.runtime.steps import Work, alone
-from audiocodec.streaming.limits import MAX_BLOCK_FRAMES
+from audiocodec.errors import AudiocodecError, BitstreamError, UsageError
+from audiocodec.runtime.steps import Step, Work, alone
+from audiocodec.streaming import limits
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
@@ -30,17 +31,24 @@ class StreamDecoder:
         find_codec: the codec, or a function of the stream's header that finds it (see ``models.finder``).
         live: give out every sample at once. Otherwise what may lie behind the end is held back until more is known, so
             that a stream of unknown length ends at the exact sample: the last frame, or where the header promises
-            running packets (``StreamEncoder``) nothing of those.
+            running packets (``StreamEncoder``) nothing of those. And take a header that comes later, from a sender that
+            has started again, for the beginning of another stream, whose samples follow those of the one before.
+
+    Where the network fails amid a push the stream is at no known place: it refuses, by UsageError, whatever is asked of
+    it then. So it does while another thread pushes.
     """
 
     def __init__(self, find_codec: Codec | Callable[[StreamHeader], Codec], live: bool = False) -> None:
         self._find = find_codec if callable(find_codec) else self._check_given(find_codec)
-        self._reader = StreamReader(self._entropy_for)
+        self._reader = StreamReader(self._entropy_for, restarts=live)
         self._live = live
         self.header: StreamHeader | None = None
         self.total_samples: int | None = None  # per channel at header.source_rate, as soon as it is known
         self.lost_frames = 0
-        self.problems: list[str] = []
+        self.problems: list[str] = []  # the first, limits.MOST_PROBLEMS at most
+        self.problem_count = 0
+        self._left: deque[Work[Samples]] = deque()  # what was pushed and is not played to its end
+        self._amid = self._flushed = False
         self._pending: list[NDArray[Any]] = []
         self._held: Samples | None = None
         self._hold = 0  # samples to hold back of what is given out
@@ -59,43 +67,62 @@ class StreamDecoder:
     def push(self, data: bytes) -> Samples:
         """Samples ``[channels, n]`` that these bytes complete, the delay trimmed; ``[1, 0]`` before the header.
 
+        A few bytes can stand for hours of silence: once it has ``limits.MOST_SAMPLES`` of all channels, the rest waits
+        for the next push, be it of no bytes, and ``more`` says so.
+
         Raises:
-            BitstreamError: the header is damaged or foreign.
-            ModelError: the model that made the stream is not at hand.
+            BitstreamError: the header is damaged or foreign, or, where another stream follows, of other channels or
+                another rate; so does every push after it.
+            ModelError: the model that made the stream is not at hand; likewise.
+            UsageError: the stream is flushed, or a push before failed amid its work.
         """
-        return self.joined(list(self.pieces(data)))
+        return self.joined(list(alone(self.work(data))))
 
     def flush(self) -> Samples:
-        """The rest. Raises BitstreamError if the stream ended before its header."""
-        return self.joined(list(self.final_pieces()))
+        """The rest.
+
+        Raises BitstreamError if the stream ended before its header, or if more than ``limits.MOST_SAMPLES`` are left:
+        ``final_pieces`` then gives them.
+        """
+        return self.joined(list(alone(self.final_work())))
+
+    @property
+    def more(self) -> bool:
+        """Whether what was pushed stands for more than was given out."""
+        return bool(self._left)
 
     def pieces(self, data: bytes) -> Iterator[Samples]:
-        """Like ``push``, a little at a time: a few bytes can stand for hours of silence. Exhaust it before the next."""
-        return alone(self.work(data))
+        """Like ``push``, a little at a time and all of it. What is not taken comes with the next."""
+        return alone(self._played(self.events(data)))
 
     def final_pieces(self) -> Iterator[Samples]:
-        """Like ``flush``, a little at a time."""
-        return alone(self.final_work())
+        """Like ``flush``, a little at a time and all of it."""
+        return alone(self._played(self.final_events()))
 
     def work(self, data: bytes) -> Work[Samples]:
         """``push`` as work that yields samples, and steps of the network that others may compute (``push_many``)."""
-        for event in self.events(data):
-            yield from self._play(event)
+        yield from self._played(self.events(data), limits.MOST_SAMPLES)
 
     def final_work(self) -> Work[Samples]:
         """``flush`` as work."""
-        for event in self.final_events():
-            yield from self._play(event)
+        given: list[Samples] = []
+        yield from self._played(self.final_events(), limits.MOST_SAMPLES, given)
+        if self._left:
+            self._left.appendleft(_again(given))
+            raise BitstreamError(f"more than {limits.MOST_SAMPLES} samples are left; take them by final_pieces")
 
     def events(self, data: bytes) -> Iterator[Event]:
         """What these bytes say, for ``sounds``; reading goes on while it computes, in another thread if need be.
 
-        The header, which is the first, finds the model.
+        The header, which is the first, finds the model. Raises UsageError where the stream is flushed.
         """
+        if self._flushed:
+            raise UsageError("the stream is flushed")
         return self._reader.events(data)
 
     def final_events(self) -> Iterator[Event]:
         """What the end says, for ``sounds``."""
+        self._flushed = True
         return self._reader.final_events()
 
     def sounds(self, event: Event) -> Iterator[Samples]:
@@ -109,17 +136,63 @@ class StreamDecoder:
         channels = self.header.channels if self.header is not None else 1
         return np.concatenate([np.zeros((channels, 0), np.float32), *pieces], axis=1)
 
+    def _played(
+        self, events: Iterable[Event], most: float = float("inf"), given: list[Samples] | None = None
+    ) -> Work[Samples]:
+        """What was left before, and then this; once it has ``most`` samples, the rest is left. ``given`` gets them all.
+
+        Whoever stops between two pieces leaves the rest as well.
+        """
+        if self._amid:
+            raise UsageError("a push to this stream failed amid its work, or is not done yet; begin another stream")
+        self._left.append(self._sound(events))
+        answer, samples = None, 0
+        while self._left and samples < most:
+            self._amid = True
+            try:
+                item = self._left[0].send(answer)
+            except StopIteration:
+                self._left.popleft()
+                item = None
+            except AudiocodecError:  # a header's, which the reader tells again
+                self._left.popleft()
+                self._amid = False
+                raise
+            if isinstance(item, Step):
+                answer = yield item
+                continue
+            self._amid, answer = False, None
+            if item is not None:
+                samples += item.size
+                if given is not None:
+                    given.append(item)
+                yield item
+
+    def _sound(self, events: Iterable[Event]) -> Work[Samples]:
+        for event in events:
+            yield from self._play(event)
+
     def _entropy_for(self, header: StreamHeader) -> Any:
+        self._check_follows(header)
         self.header = header
-        if header.block_frames * header.channels > MAX_BLOCK_FRAMES:
+        if header.block_frames * header.channels > limits.MAX_BLOCK_FRAMES:
             raise BitstreamError(f"header: blocks of {header.block_frames} frames are more than a decoder computes")
         if not MIN_RATE <= header.source_rate <= MAX_RATE:  # a few bytes would become gigabytes at 16 MHz
             raise BitstreamError(f"header: a source of {header.source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
         codec = self._find(header)
         self._frames = FrameDecoder(codec, codec.rate_of(header), header.channels)
-        self._skip = header.pre_skip
+        self._skip, self._given, self._held = header.pre_skip, 0, None
+        self.total_samples = self._limit = None
         self._set_limit(header.total_samples)
         return codec.entropy if header.mode == "range" else None
+
+    def _check_follows(self, header: StreamHeader) -> None:
+        """One sound follows the other, so that whoever plays them need not notice."""
+        if self.header is None:
+            return
+        before, new = (f"{one.channels} channels at {one.sample_rate} Hz" for one in (self.header, header))
+        if before != new:
+            raise BitstreamError(f"a stream of {new} follows one of {before}; decode it by another decoder")
 
     def _set_limit(self, total: int | None) -> None:
         assert self.header
@@ -141,7 +214,9 @@ class StreamDecoder:
                 yield from self._conceal()
                 yield from self._silence(frames)
             case Lost(_, frames, position, reason):
-                self.problems.append(f"{frames} frames lost at byte {position}: {reason}")
+                self.problem_count += 1
+                if self.problem_count <= limits.MOST_PROBLEMS:
+                    self.problems.append(f"{frames} frames lost at byte {position}: {reason}")
                 self.lost_frames += frames
                 yield from self._drain()
                 self._missing += frames
@@ -217,6 +292,10 @@ class StreamDecoder:
         wave = wave[:, : wave.shape[1] - keep]
         self._given += wave.shape[1]
         return wave
+
+
+def _again(pieces: list[Samples]) -> Work[Samples]:
+    yield from pieces
 
 
 def _zeros(channels: int, hop_samples: int, frames: int) -> Iterator[Samples]:

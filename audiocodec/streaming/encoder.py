@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from audiocodec.audio import MAX_RATE, MIN_RATE
 from audiocodec.audio.samples import float_samples
 from audiocodec.bitstream import PacketEncoder, StreamHeader
-from audiocodec.bitstream.header import MAX_RUNNING_FRAMES, running_fields
+from audiocodec.bitstream.header import MAX_CHANNELS, MAX_RUNNING_FRAMES, MAX_SAMPLES, MODES, running_fields
 from audiocodec.bitstream.index import StreamEnd, end_packet
 from audiocodec.errors import UsageError
 from audiocodec.runtime.steps import Step, Work, alone
@@ -49,6 +49,9 @@ def header_of(
 class StreamEncoder:
     """Turns samples at the model's rate into .vpc packets.
 
+    Where the network fails amid a push, the packets before are lost with it and the stream is at no known place: it
+    refuses, by UsageError, whatever is asked of it then. So it does while another thread pushes.
+
     Args:
         codec: the loaded model.
         rate: one of ``codec.rates``, for each channel; or, for two channels, settings of their mid and side
@@ -76,12 +79,17 @@ class StreamEncoder:
         total_samples: int | None = None,
         running: bool = False,
     ) -> None:
-        packet_frames = packet_frames or block_frames
+        if packet_frames is None:
+            packet_frames = block_frames
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise UsageError(f"a stream of {channels} channels; 1 to {MAX_CHANNELS} are possible")
+        if mode not in MODES:
+            raise UsageError(f"no mode is called {mode!r}; {' or '.join(MODES)}")
         if block_frames < 1 or block_frames * channels > MAX_BLOCK_FRAMES:
             raise UsageError(f"blocks of {block_frames} frames of {channels} channels; 1 to {MAX_BLOCK_FRAMES} in all")
         if source_rate is not None and not MIN_RATE <= source_rate <= MAX_RATE:
             raise UsageError(f"a source of {source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
-        if packet_frames % block_frames:
+        if packet_frames < 1 or packet_frames % block_frames:
             raise UsageError(f"packets of {packet_frames} frames cannot hold blocks of {block_frames}")
         if running and (block_frames > 1 or packet_frames > MAX_RUNNING_FRAMES):
             raise UsageError(f"running packets have blocks of 1 frame and at most {MAX_RUNNING_FRAMES} frames")
@@ -89,6 +97,8 @@ class StreamEncoder:
             raise UsageError(f"a stream of {channels} channels has no mid and side; give one rate setting")
         self.codec, self.rate, self.channels = codec, rate, channels
         self._rates = rate.coded if isinstance(rate, MidSide) else (rate,) * channels
+        if not set(self._rates) <= set(codec.rates):
+            raise UsageError("the rate is none of this codec's; take one of its rates, as its choose_rate gives it")
         self.header = header_of(
             codec,
             self._rates,
@@ -111,7 +121,7 @@ class StreamEncoder:
         self._silent_frames = 0
         self._next_frame = 0
         self._samples = 0
-        self._ending = self._flushed = False
+        self._ending = self._flushed = self._amid = False
 
     @property
     def samples(self) -> int:
@@ -123,7 +133,7 @@ class StreamEncoder:
 
         Raises:
             AudioError: integers, NaN or infinity; the stream is as it was before.
-            UsageError: another number of channels, or the stream is flushed.
+            UsageError: another number of channels, the stream is flushed, or a push before failed amid its work.
         """
         return list(alone(self.work(samples)))
 
@@ -136,6 +146,7 @@ class StreamEncoder:
         block = float_samples(samples)
         if self._flushed or block.shape[0] != self.channels:
             raise UsageError("the stream is flushed" if self._flushed else f"expected {self.channels} channels")
+        self._begin()
         self._samples += block.shape[1]
         if isinstance(self.rate, MidSide):
             block = self.rate.fold(block)
@@ -145,9 +156,11 @@ class StreamEncoder:
             yield from self._code(self._pending[:, start : start + self._block], self.header.block_frames)
             start += self._block
         self._pending = self._pending[:, start:].copy()  # a view would keep all that was pushed
+        self._amid = False
 
     def final_work(self) -> Work[bytes]:
         """``flush`` as work."""
+        self._begin()
         frames_left = self.codec.frames_for(self._samples) - self._frames_done
         self._ending = self._running
         while frames_left > 0:
@@ -157,11 +170,11 @@ class StreamEncoder:
             keep = min(frames_left, self.header.block_frames)
             yield from self._code(chunk, keep)
             frames_left -= keep
-        self._flushed = True
         if self._running:
             yield from self._emit_apart()
         yield from self._emit_coded()
         yield from self._emit_silence()
+        self._flushed, self._amid = True, False
 
     def joined(self, packets: list[bytes]) -> list[bytes]:
         """What ``push`` returns of what its work produced."""
@@ -171,11 +184,23 @@ class StreamEncoder:
         """The packet that ends a live stream, after ``flush``; files have theirs from ``FileWriter.close``.
 
         ``total_samples`` per channel at the source's rate; default: what was pushed, if the rates are equal.
+
+        Raises:
+            UsageError: the stream is not flushed, its length has to be told, or no stream is so long.
         """
+        if not self._flushed:
+            raise UsageError("the stream has frames left: flush it before its end")
         if total_samples is None and self.header.source_rate != self.header.sample_rate:
             raise UsageError("the source was resampled; say how long it was")
         total = self._samples if total_samples is None else total_samples
+        if not 0 <= total < MAX_SAMPLES:
+            raise UsageError(f"a stream of {total} samples; 0 to {MAX_SAMPLES - 1} are possible")
         return end_packet(self.header, self._next_frame, StreamEnd(total, ()))
+
+    def _begin(self) -> None:
+        if self._amid:
+            raise UsageError("a push to this stream failed amid its work, or is not done yet; begin another stream")
+        self._amid = True
 
     @property
     def _frames_done(self) -> int:

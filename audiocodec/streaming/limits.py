@@ -8,3 +8,8 @@ LIVE_PACKET_FRAMES = 2
 """Frames a packet from pipe to pipe: 40 ms at 50 frames/s, and 2 kbps for its nine bytes beside those of the frames."""
 FILE_BLOCK_FRAMES = 64
 """Frames computed at once for files: products of matrices near their full speed, and little to pad a short file by."""
+MOST_SAMPLES = 1 << 24
+"""Of sound, in all channels, given out at once; 17 minutes at 16 kHz. Seven bytes can say five minutes of silence, and
+a few hundred of a stranger's would take the memory of all."""
+MOST_PROBLEMS = 100
+"""That a decoder keeps in words; a stream may go on for months, and each of its packets come twice."""
