@@ -22,7 +22,7 @@ from audiocodec import (
     StreamEncoder,
     StreamGroup,
 )
-from audiocodec.errors import BitstreamError
+from audiocodec.errors import BitstreamError, UsageError
 from audiocodec.streaming.groups import MOST_WAITING, BacklogError
 
 
@@ -87,19 +87,46 @@ def test_an_error_reaches_whoever_awaits(tiny_codec: Codec) -> None:
         asyncio.run(decode())
 
 
-def test_a_push_that_is_cancelled_holds_nobody_up(tiny_codec: Codec) -> None:
-    wave = speech_like(0.5)[None]
+def test_a_push_that_is_cancelled_is_done_and_holds_nobody_up(
+    tiny_codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its packets are missing as if lost on the way: nothing that was pushed vanishes, and time goes on."""
+    wave = speech_like(2.0)[None]
+    gate, cut = Gate(monkeypatch), np.split(wave, 20, axis=1)
 
-    async def talk() -> list[bytes]:
-        with StreamGroup() as group:
-            gone = AsyncStreamEncoder(StreamEncoder(tiny_codec, tiny_codec.rates[0]), group)
-            calls = [asyncio.create_task(gone.push(wave)) for _ in range(5)]
-            await asyncio.sleep(0)
-            for call in calls:
+    async def talk() -> tuple[list[list[bytes] | BaseException], list[bytes]]:
+        with StreamGroup(most_rows=1) as group:
+            stream = AsyncStreamEncoder(StreamEncoder(tiny_codec, tiny_codec.rates[0]), group)
+            calls = [asyncio.create_task(stream.push(piece)) for piece in cut]
+            await asyncio.to_thread(gate.wait)  # the first is being computed
+            for call in (calls[0], calls[5], calls[6]):
                 call.cancel()
-            return await AsyncStreamEncoder(StreamEncoder(tiny_codec, tiny_codec.rates[0]), group).push(wave)
+            await asyncio.sleep(0)
+            gate.open()
+            other = AsyncStreamEncoder(StreamEncoder(tiny_codec, tiny_codec.rates[0]), group)
+            return await asyncio.gather(*calls, return_exceptions=True), await other.push(wave)
 
-    assert asyncio.run(talk()) == StreamEncoder(tiny_codec, tiny_codec.rates[0]).push(wave)
+    given, others = asyncio.run(talk())
+    alone = StreamEncoder(tiny_codec, tiny_codec.rates[0])
+    wanted = [alone.push(piece) for piece in cut]
+    for number, (ours, theirs) in enumerate(zip(given, wanted, strict=True)):
+        if number in (0, 5, 6):
+            assert isinstance(ours, asyncio.CancelledError)
+        else:
+            assert ours == theirs
+    assert others == [packet for packets in wanted for packet in packets]
+
+
+def test_pieces_have_a_size(tiny_codec: Codec) -> None:
+    async def decode(size: int) -> None:
+        with StreamGroup() as group:
+            decoder = AsyncStreamDecoder(StreamDecoder(tiny_codec), group)
+            async for _ in decoder.samples(cut(b"", 0), size):
+                pass
+
+    for size in (0, -5):
+        with pytest.raises(UsageError, match="1 or more"):
+            asyncio.run(decode(size))
 
 
 def test_a_stream_that_nobody_waits_for_is_refused_and_the_loop_goes_on(

@@ -69,6 +69,21 @@ def run_together(steps: Sequence[Step]) -> list[Answer]:
     return list(zip(_split(result, sizes), runtime.part(state, sizes), strict=True))
 
 
+def run_each(steps: Sequence[Step]) -> list[Answer | Exception]:
+    """As ``run_together``; where that fails each is computed by itself, and an error stands in the place of its own."""
+    try:
+        return list(run_together(steps))
+    except Exception as error:
+        return [error] if len(steps) == 1 else [_tried(step) for step in steps]
+
+
+def _tried(step: Step) -> Answer | Exception:
+    try:
+        return step.run()
+    except Exception as error:
+        return error
+
+
 def _as_latents(steps: Sequence[Step]) -> list[Step]:
     """Steps to decode as steps to synthesise, beside such: few frames are estimated, and are no batch of their own."""
     runtime, told = steps[0].runtime, [step for step in steps if step.kind == "decode"]

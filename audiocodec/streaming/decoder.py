@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,20 +93,20 @@ class StreamDecoder:
 
     def pieces(self, data: bytes) -> Iterator[Samples]:
         """Like ``push``, a little at a time and all of it. What is not taken comes with the next."""
-        return alone(self._played(self.events(data)))
+        return alone(self._played(self._sound(data)))
 
     def final_pieces(self) -> Iterator[Samples]:
         """Like ``flush``, a little at a time and all of it."""
-        return alone(self._played(self.final_events()))
+        return alone(self._played(self._sound(None)))
 
     def work(self, data: bytes) -> Work[Samples]:
         """``push`` as work that yields samples, and steps of the network that others may compute (``push_many``)."""
-        yield from self._played(self.events(data), limits.MOST_SAMPLES)
+        return self._played(self._sound(data), limits.MOST_SAMPLES)
 
     def final_work(self) -> Work[Samples]:
         """``flush`` as work."""
         given: list[Samples] = []
-        yield from self._played(self.final_events(), limits.MOST_SAMPLES, given)
+        yield from self._played(self._sound(None), limits.MOST_SAMPLES, given)
         if self._left:
             self._left.appendleft(_again(given))
             raise BitstreamError(f"more than {limits.MOST_SAMPLES} samples are left; take them by final_pieces")
@@ -137,39 +137,40 @@ class StreamDecoder:
         return np.concatenate([np.zeros((channels, 0), np.float32), *pieces], axis=1)
 
     def _played(
-        self, events: Iterable[Event], most: float = float("inf"), given: list[Samples] | None = None
+        self, sound: Work[Samples], most: float = float("inf"), given: list[Samples] | None = None
     ) -> Work[Samples]:
-        """What was left before, and then this; once it has ``most`` samples, the rest is left. ``given`` gets them all.
+        """What was left, and then this; once it has ``most`` samples, the rest is left. ``given`` gets all that it has.
 
         Whoever stops between two pieces leaves the rest as well.
         """
         if self._amid:
             raise UsageError("a push to this stream failed amid its work, or is not done yet; begin another stream")
-        self._left.append(self._sound(events))
-        answer, samples = None, 0
-        while self._left and samples < most:
+        left, answer, samples = self._left, None, 0
+        left.append(sound)
+        while left and samples < most:
             self._amid = True
             try:
-                item = self._left[0].send(answer)
+                item = left[0].send(answer)
             except StopIteration:
-                self._left.popleft()
-                item = None
+                left.popleft()
+                answer, self._amid = None, False
+                continue
             except AudiocodecError:  # a header's, which the reader tells again
-                self._left.popleft()
+                left.popleft()
                 self._amid = False
                 raise
             if isinstance(item, Step):
                 answer = yield item
                 continue
-            self._amid, answer = False, None
-            if item is not None:
-                samples += item.size
-                if given is not None:
-                    given.append(item)
-                yield item
+            answer, self._amid = None, False
+            samples += item.size
+            if given is not None:
+                given.append(item)
+            yield item
 
-    def _sound(self, events: Iterable[Event]) -> Work[Samples]:
-        for event in events:
+    def _sound(self, data: bytes | None) -> Work[Samples]:
+        """What bytes say, or the end."""
+        for event in self.final_events() if data is None else self.events(data):
             yield from self._play(event)
 
     def _entropy_for(self, header: StreamHeader) -> Any:
