@@ -12,6 +12,7 @@ The names are few, so that leftovers are found without reading a folder that may
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import stat
@@ -67,6 +68,11 @@ def sweep(target: Path) -> None:
         _is_left(_place(target, False, number), remove=True)
 
 
+def take_back(path: Path) -> None:
+    """Remove a file that was being made as a signal came, if it is there: it is empty, and nobody's."""
+    _is_left(path, remove=True, most_bytes=0)
+
+
 def told_of(target: str | Path) -> tuple[str, ...]:
     """A line on what `left_behind` finds, and what to do with it; none where there is nothing."""
     found = left_behind(target)
@@ -77,7 +83,7 @@ def told_of(target: str | Path) -> tuple[str, ...]:
     return (f"{names}: recorded by a process that was killed; {use} what you miss, and remove it",)
 
 
-def _is_left(path: Path, remove: bool = False) -> bool:
+def _is_left(path: Path, remove: bool = False, most_bytes: float = math.inf) -> bool:
     if fcntl is None:
         return False
     try:
@@ -89,7 +95,7 @@ def _is_left(path: Path, remove: bool = False) -> bool:
         about = os.fstat(descriptor)
         ours = stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid() and about.st_nlink == 1
         # Another may have removed it meanwhile, and begun anew under its name
-        left = ours and os.path.samestat(about, os.lstat(path))
+        left = ours and about.st_size <= most_bytes and os.path.samestat(about, os.lstat(path))
         if left and remove:
             path.unlink()
         return left

@@ -109,9 +109,12 @@ class OutputFile:
         """A new file there; None where there is one already."""
         try:  # mode 666 less the umask, as open() gives; tempfile would give 600 and leave it so after the rename
             descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+            self._temporary = place
         except FileExistsError:
             return None
-        self._temporary = place
+        except BaseException:
+            leftovers.take_back(place)
+            raise
         file = os.fdopen(descriptor, "wb")
         if leftovers.claim(descriptor):
             if os.name == "posix":  # elsewhere what is open cannot be renamed

@@ -40,6 +40,27 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.parametrize("recording", [False, True])
+def test_a_signal_as_a_file_is_made_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recording: bool):
+    def interrupted(*arguments: int) -> int:
+        made = opened(*arguments)
+        if arguments[1] & os.O_EXCL:
+            raise KeyboardInterrupt
+        return made
+
+    opened = os.open
+    with OutputFile(tmp_path / "b.vpc", recording=recording) as another:
+        monkeypatch.setattr(os, "open", interrupted)
+        for name in ("a.vpc", "b.vpc"):
+            with pytest.raises(KeyboardInterrupt), OutputFile(tmp_path / name, recording=recording):
+                pass
+        assert names(tmp_path) == [another._temporary.name]
+    killed = tmp_path / ".c.vpc.recorded-1.part"
+    killed.write_bytes(b"x")
+    leftovers.take_back(killed)  # as where a signal came and it was there already
+    assert killed.exists()
+
+
 def test_what_can_be_made_again_is_removed_and_a_recording_is_told_of(tmp_path: Path) -> None:
     target = tmp_path / "a.vpc"
     killed_writing(target)
