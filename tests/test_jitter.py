@@ -109,6 +109,48 @@ def test_copies_take_the_place_of_what_is_lost():
     assert with_two.buffer.duplicates > 0
 
 
+@pytest.mark.parametrize("copies", [0, 1])
+def test_what_no_delay_catches_is_not_waited_for(copies):
+    """Every tenth packet is half a second late; a copy of it comes with the next."""
+    one = Listening(Badness(), spares=copies)
+    on_the_way = one.link.send
+    one.link.send = lambda thing, now: on_the_way(thing, now + (0.5 if thing[0] % 10 == 3 else 0.0))
+    one.run(30)
+    assert one.buffer.wanted_s <= 0.02 + 0.02 * copies
+    assert one.latencies[-1] < 0.06 + 0.02 * copies
+    assert one.share(SlotKind.LOST, of=100) == pytest.approx(0.0 if copies else 0.1, abs=0.005)
+
+
+def test_copies_are_waited_for_as_long_as_bursts_last_and_not_as_many_as_there_are():
+    delays = {}
+    for burst in (1.0, 3.0):
+        one = Listening(Badness(loss=0.05, burst=burst), spares=15)
+        one.run(60)
+        assert one.share(SlotKind.LOST, of=100) < 0.01
+        delays[burst] = np.median(one.latencies)
+    assert delays[1.0] < 0.1  # of two in a row
+    assert 0.12 < delays[3.0] < 0.22
+
+
+def test_a_single_burst_is_no_reason_to_wait_for_so_many_copies():
+    one = Listening(Badness(loss=0.02), spares=15)
+    one.run(5)
+    one.link.impairment.badness = Badness(loss=1.0)
+    one.run(0.2)
+    one.link.impairment.badness = Badness(loss=0.02)
+    one.run(5)
+    assert max(one.latencies) < 0.11
+
+
+def test_packets_that_overtake_each_other_are_not_missing():
+    waited = {}
+    for copies in (0, 2):
+        one = Listening(Badness(jitter_s=0.08), spares=copies)
+        one.run(30)
+        waited[copies] = np.median(one.latencies)
+    assert waited[2] < waited[0] + 0.005
+
+
 @pytest.mark.parametrize("frames", [2, 3])
 def test_packets_of_several_frames(frames):
     one = Listening(Badness(jitter_s=0.01), frames=frames)
@@ -272,4 +314,5 @@ def test_nothing_grows():
         one.run(30)
         arrivals = one.buffer.arrivals
         sizes.append(len(one.buffer) + len(arrivals._seen) + len(arrivals._order) + len(arrivals._transits))
-    assert max(sizes) < 1024 * 2 + 256 + 80
+        sizes[-1] += len(arrivals._missing._numbers)
+    assert max(sizes) < 1024 * 2 + 256 + 80 + 102

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import deque
 from typing import TYPE_CHECKING
 
+from audiocodec.live.missing import Missing
 from audiocodec.live.rtp import Unwrapper
 
 if TYPE_CHECKING:
@@ -13,9 +15,8 @@ if TYPE_CHECKING:
 _WINDOW = 256  # packets: five seconds of single frames
 _SURE = 50  # packets before the buffer trusts what it has seen
 _PRIOR_S = 0.04  # the delay it starts with
-_SHARE = 0.98  # of packets that shall be in time
+_SHARE = 0.98  # of packets that shall be in time, of those that can be
 _MARGIN_S = 0.005
-_LOSSY = 0.01  # share of packets lost from which waiting for copies pays
 _REMEMBERED = 1024  # sequence numbers, to know a packet that comes twice
 # Of packets that a standstill held up and that then come all at once, so many count: one standstill in the window is
 # borne (what it held up is played, late), two are waited for.
@@ -39,11 +40,11 @@ class Arrivals:
         self._seen: set[int] = set()
         self._order: deque[int] = deque()
         self._transits: deque[float] = deque(maxlen=_WINDOW)
-        self._recent: deque[int] = deque(maxlen=_WINDOW)  # gaps before each packet, in packets
+        self._missing = Missing()
         self._last_transit: float | None = None
         self._in_burst = 0
         self._base = 0.0
-        self._spares_s = 0.0
+        self._frames = self._spares = 0  # in a packet
         self._set_wanted()
 
     @property
@@ -83,9 +84,9 @@ class Arrivals:
         gap = number - before if before is not None else 1
         self.expected += max(gap, 0)
         self.received += 1
-        self._recent.append(max(gap, 0))
         self._remember(number)
         transit = now - place / self._settings.sample_rate
+        self._missing.note(number, in_reach=transit <= self._base + self._settings.most_s)
         if self._last_transit is not None:
             self.jitter_s += (abs(transit - self._last_transit) - self.jitter_s) / 16
             if abs(transit - self._last_transit) > _STRANGE_S:
@@ -97,7 +98,7 @@ class Arrivals:
         if self._in_burst < _COUNTED_OF_A_BURST:
             self._transits.append(transit)
         if frames:
-            self._spares_s = spares * self._settings.frame_s
+            self._frames, self._spares = frames, spares
         self._set_wanted()
 
     def forget_transits(self, kept: int) -> None:
@@ -116,10 +117,14 @@ class Arrivals:
         return now - place / self._settings.sample_rate - self._base
 
     @property
-    def lossy(self) -> bool:
-        """Whether packets have been missing of late."""
-        gaps = sum(self._recent)
-        return gaps - len(self._recent) > _LOSSY * max(gaps, _SURE)
+    def _copies_s(self) -> float:
+        """How long to wait for copies: until they are there of as many packets in a row as may be missing.
+
+        With a margin of its own: where there is no jitter all copies come just as they are needed.
+        """
+        if not self._spares or not self._missing.many:
+            return 0.0
+        return min(self._spares, self._missing.burst * self._frames) * self._settings.frame_s + _MARGIN_S
 
     def _set_wanted(self) -> None:
         settings = self._settings
@@ -128,8 +133,10 @@ class Arrivals:
         if settings.delay_s is not None:
             self.wanted_s = settings.delay_s
             return
-        spread = ordered[int(_SHARE * (len(ordered) - 1))] - self._base if ordered else 0.0
+        # What comes later than the longest delay is lost at any delay: it is no reason to play later.
+        in_reach = bisect(ordered, self._base + settings.most_s)
+        spread = ordered[int(_SHARE * (in_reach - 1))] - self._base if ordered else 0.0
         if len(ordered) < _SURE:
             spread = max(spread, _PRIOR_S)
-        wanted = spread + _MARGIN_S + (self._spares_s if self.lossy else 0.0)
+        wanted = spread + _MARGIN_S + self._copies_s
         self.wanted_s = min(max(wanted, settings.least_s), settings.most_s)
