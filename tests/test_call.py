@@ -32,6 +32,26 @@ def test_two_sides_find_each_other_and_hear_each_other(tiny_codec):
         assert np.abs(call.sound(side)[-16000:]).max() > 0.01
 
 
+@pytest.mark.parametrize("lost", [0, 1, 8])
+def test_a_last_hello_that_is_lost_costs_a_frame_of_the_first_word(tiny_codec, lost):
+    call = Simulation(tiny_codec)
+    link, left = call.links[A], [lost]
+    send = link.send
+
+    def lossy(data, now):
+        if call.sides[A].stage is Stage.TALKING and data[0] >> 6 != 2 and left[0]:
+            left[0] -= 1
+        else:
+            send(data, now)
+
+    link.send = lossy
+    call.run(2)
+    sent, came = call.sides[A].snapshot(call.now), call.sides[B].snapshot(call.now)
+    assert sent.sent_packets - came.received_packets <= 3 + lost  # two are under way
+    hellos = [data for data in call.sent if data[0] >> 6 != 2 and data[4] & 15 == 1]
+    assert len(hellos) < 10 + lost  # they end when the other side is heard, 60 ms later
+
+
 def test_what_is_heard_is_what_a_stream_of_the_codec_gives(tiny_codec):
     """No loss: the call adds nothing to the codec but a delay."""
     from audiocodec.streaming import StreamDecoder, StreamEncoder

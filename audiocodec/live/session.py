@@ -32,6 +32,8 @@ Address = Any
 Datagrams = list[tuple[bytes, Address]]
 
 _HELLO_EVERY_S = 0.25
+# The last HELLO is what the voice needs to be listened to: one that is lost shall cost a frame of the first word.
+_LAST_HELLO_EVERY_S, _LAST_HELLO_FOR_S = 0.02, 0.5
 _PING_EVERY_S = 1.0
 _SILENT_PEER_S = 10.0
 _GONE_S = 2.0  # twice what lies between two signs of life: then its host may call again
@@ -121,7 +123,8 @@ class Session:
                 self._next_ping = now + _PING_EVERY_S
                 out.append((Ping(self.ssrc, round(now * 1000) & 0xFFFFFFFF).pack(), self._peer))
             if not self._answered and now >= self._next_hello:
-                self._next_hello = now + _HELLO_EVERY_S
+                at_first = now - self._started < _LAST_HELLO_FOR_S
+                self._next_hello = now + (_LAST_HELLO_EVERY_S if at_first else _HELLO_EVERY_S)
                 out.append((self._hello().pack(), self._peer))  # the one before may have been lost
             if now - self._last_heard > _SILENT_PEER_S:
                 self.snapshot(now)
@@ -246,6 +249,7 @@ class Session:
         self.stage = Stage.TALKING
         self._last_heard = now
         self._answered = not self._calling
+        self._next_hello = now + _LAST_HELLO_EVERY_S
         self.report.peer = str(_host(source))
         self.report.levels_received = codec.rate_of(hello.header).base_levels  # type: ignore[union-attr]
         self.report.redundancy_received = hello.redundancy
