@@ -19,7 +19,7 @@ from call_helpers import HOP, RATE
 from conftest import ROOT, speech_like
 
 from audiocodec.cli import main
-from audiocodec.errors import AudioError, UsageError
+from audiocodec.errors import AudioError
 from audiocodec.live.ends import FileMicrophone, FileSpeaker
 from audiocodec.live.stretch import lengthen, shorten
 
@@ -274,62 +274,6 @@ def test_a_call_whose_recording_breaks_ends_with_what_was_heard(tmp_path):
     assert (caller.returncode, out) == (4, "")
     assert f"what was heard until then is kept in {tmp_path / 'a.wav'}" in err
     assert soundfile.info(tmp_path / "a.wav").duration > 0.5
-
-
-def fake_sound(opened: dict, broken: bool = False) -> SimpleNamespace:
-    """What is used of ``sounddevice``, without a device."""
-
-    class PortAudioError(Exception):
-        pass
-
-    def stream(kind: str):
-        def make(**options):
-            if broken:
-                raise PortAudioError("Invalid sample rate")
-            opened[kind] = options
-            return SimpleNamespace(start=lambda: None, close=lambda: None, latency=0.01)
-
-        return make
-
-    return SimpleNamespace(
-        PortAudioError=PortAudioError, InputStream=stream("microphone"), OutputStream=stream("speaker")
-    )
-
-
-def test_devices_give_and_take_at_their_own_pace(monkeypatch):
-    from audiocodec.live.device import DeviceMicrophone, DeviceSpeaker
-
-    opened: dict = {}
-    monkeypatch.setitem(sys.modules, "sounddevice", fake_sound(opened))
-    with DeviceMicrophone(RATE, "3") as mouth, DeviceSpeaker(RATE) as ear:
-        assert opened["microphone"]["device"] == 3
-        mouth.start(5.0)
-        ear.start(5.0)
-        assert mouth.first_s == pytest.approx(4.99)
-        hear, play = opened["microphone"]["callback"], opened["speaker"]["callback"]
-        hear(np.full((160, 1), np.nan, np.float32), 160, None, False)
-        hear(np.full((160, 1), 2.0, np.float32), 160, None, True)
-        assert mouth.read(5.1).tolist() == [0.0] * 160 + [1.0] * 160
-        assert mouth.overruns == 1
-        for _ in range(1000):
-            hear(np.zeros((160, 1), np.float32), 160, None, False)
-        assert len(mouth.read(5.2)) == RATE  # nobody read: a second is kept
-        out = np.ones((160, 1), np.float32)
-        play(out, 160, None, None)
-        assert not out.any()
-        assert ear.wanted(5.0)[0] == 160
-        ear.write(np.full(160, 0.5, np.float32))
-        for _ in range(4):
-            play(out, 160, None, None)
-        assert ear.underruns == 1
-
-
-def test_a_device_that_cannot_be_had_is_told(monkeypatch):
-    from audiocodec.live.device import DeviceSpeaker
-
-    monkeypatch.setitem(sys.modules, "sounddevice", fake_sound({}, broken=True))
-    with pytest.raises(UsageError, match=r"no speaker can be opened at 16000 Hz.*Invalid sample rate"):
-        DeviceSpeaker(RATE, "hw:1")
 
 
 def test_a_pipe_cannot_be_spoken(tmp_path, monkeypatch):

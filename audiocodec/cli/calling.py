@@ -21,7 +21,7 @@ from audiocodec.cli.options import (
     RuntimeChoice,
     set_threads,
 )
-from audiocodec.errors import UsageError
+from audiocodec.errors import AudiocodecError, UsageError
 
 if TYPE_CHECKING:
     from audiocodec.codec import Codec
@@ -135,6 +135,8 @@ def call(
     with ended_by_signals() as ending:
         report = _speak(codec, settings, ends, place, bool(connect), duration, ending, quiet)
     _tell(report, json, quiet)
+    if report.problem:
+        raise AudiocodecError(report.problem)
     if ending.signum not in (None, signal.SIGINT):  # Ctrl-C is how a call is ended
         raise typer.Exit(128 + ending.signum)
 

@@ -39,6 +39,9 @@ class Microphone(Protocol):
     def read(self, now: float) -> Samples:
         """``[n]`` samples since the last time."""
 
+    def stopped(self, now: float) -> bool:
+        """Whether it broke off, as a device does that is unplugged; asked often from `start` on."""
+
 
 class Speaker(Protocol):
     """Where a voice goes to."""
@@ -57,6 +60,9 @@ class Speaker(Protocol):
 
     def finish(self) -> None:
         """Play what it still has."""
+
+    def stopped(self, now: float) -> bool:
+        """See :class:`Microphone`."""
 
 
 class FileMicrophone:
@@ -107,6 +113,10 @@ class FileMicrophone:
         taken, self._pending = self._pending[:due], self._pending[due:]
         self._given += due
         return np.pad(taken, (0, due - len(taken)))
+
+    def stopped(self, now: float) -> bool:  # noqa: ARG002 - devices need it
+        """See :class:`Microphone`."""
+        return False
 
     def _all(self) -> Iterator[Samples]:
         resampler = Resampler(self._reader.sample_rate, self._rate, 1)
@@ -165,6 +175,10 @@ class FileSpeaker:
 
     def finish(self) -> None:
         """See :class:`Speaker`; a file has played at once."""
+
+    def stopped(self, now: float) -> bool:  # noqa: ARG002 - devices need it
+        """See :class:`Microphone`."""
+        return False
 
     def __enter__(self) -> FileSpeaker:
         self._writer.__enter__()

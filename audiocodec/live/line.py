@@ -86,7 +86,8 @@ def talk(
 ) -> CallReport:
     """Hold the call until either side ends it, ``ending`` is asked for, ``duration_s`` or the recording is over.
 
-    Any exception ends it as well, and the other side is told in every case.
+    Any exception ends it as well, and a device that stops, of which the report then says so (``problem``). The other
+    side is told in every case.
 
     Args:
         line: the socket.
@@ -163,10 +164,19 @@ def _hold(
         if now >= next_view:
             watch(session.snapshot(now))
             next_view = now + _VIEW_EVERY_S
-        if over or (ending is not None and ending.asked):
+        session.report.problem = _broken(microphone, speaker, now)
+        if over or session.report.problem or (ending is not None and ending.asked):
             break
     _play_rest(session, speaker, clock)
     speaker.finish()
+
+
+def _broken(microphone: Microphone, speaker: Speaker, now: float) -> str:
+    """One direction alone is no call, and who goes on speaking into nothing does not know it."""
+    for what, device in (("microphone", microphone), ("speaker", speaker)):
+        if device.stopped(now):
+            return f"the {what} stopped during the call; see whether it is still connected, and call again"
+    return ""
 
 
 def _play_rest(session: Session, speaker: Speaker, clock: Callable[[], float]) -> None:

@@ -17,6 +17,8 @@ class CallReport:
     model: str = ""
     peer: str = ""
     ended: str = ""
+    problem: str = ""
+    """What broke off on this side, and with it the call."""
     seconds: float = 0.0
     levels_sent: int = 0
     levels_received: int = 0

@@ -148,7 +148,7 @@ class Session:
         if self.stage is not Stage.TALKING:
             self.stage = Stage.OVER
             return []
-        self._end("hung up")
+        self._end(self.report.problem or "hung up")
         return [(Bye(self.ssrc, self._their_ssrc).pack(), self._peer)] * _BYES
 
     def snapshot(self, now: float) -> CallReport:
