@@ -192,6 +192,12 @@ def test_nobody_there_and_nothing_to_play_on_are_told(tmp_path, capsys, monkeypa
     assert "audiocodec[live]" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--delay-ms", "--min-delay-ms", "--max-delay-ms", "--duration"])
+def test_what_is_no_number_is_refused(capsys, option):
+    assert main(["call", "--connect", "127.0.0.1:9", "--model", MODEL, option, "nan"]) == 2
+    assert f"'{option}': nan" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("wave", ["voice", "quiet", "noise"])
 def test_a_stretched_frame_has_no_click(wave):
     t = np.arange(HOP) / RATE

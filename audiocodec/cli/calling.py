@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 from dataclasses import dataclass
@@ -63,14 +64,26 @@ Redundancy = Annotated[
         "--redundancy", min=0, max=15, metavar="N", help="Send the N frames before once more, at the lowest rate."
     ),
 ]
+
+
+def _number(value: float | None) -> float | None:
+    """Ranges let NaN pass, which is neither below nor above anything."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
+
+
 DelayMs = Annotated[
-    float | None, typer.Option("--delay-ms", min=0.0, max=2000.0, help="Of the jitter buffer; default: adaptive.")
+    float | None,
+    typer.Option("--delay-ms", min=0.0, max=2000.0, callback=_number, help="Of the jitter buffer; default: adaptive."),
 ]
 LeastDelayMs = Annotated[
-    float, typer.Option("--min-delay-ms", min=0.0, max=2000.0, help="The shortest that it adapts to.")
+    float,
+    typer.Option("--min-delay-ms", min=0.0, max=2000.0, callback=_number, help="The shortest that it adapts to."),
 ]
 MostDelayMs = Annotated[
-    float, typer.Option("--max-delay-ms", min=20.0, max=2000.0, help="The longest that it adapts to.")
+    float,
+    typer.Option("--max-delay-ms", min=20.0, max=2000.0, callback=_number, help="The longest that it adapts to."),
 ]
 Spoken = Annotated[
     str | None, typer.Option("--in", metavar="FILE", help="Speak this recording instead of the microphone.")
@@ -83,7 +96,8 @@ MicrophoneName = Annotated[
 ]
 SpeakerName = Annotated[str | None, typer.Option("--speaker", metavar="NAME", help="Sound device, by name or number.")]
 Duration = Annotated[
-    float | None, typer.Option("--duration", min=0.1, metavar="SECONDS", help="Hang up after so long.")
+    float | None,
+    typer.Option("--duration", min=0.1, metavar="SECONDS", callback=_number, help="Hang up after so long."),
 ]
 
 
