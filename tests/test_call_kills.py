@@ -13,6 +13,7 @@ from call_helpers import A, B, Simulation
 from test_call_ends import ended, speaking, started
 from waiting import until
 
+from audiocodec.live.rtp import RtpPacket, is_rtp
 from audiocodec.live.session import Session, Stage
 from audiocodec.live.settings import CallSettings
 
@@ -83,6 +84,27 @@ def test_who_was_killed_may_call_again_and_nobody_else(tiny_codec):
     # Whoever was taken for dead is heard no more.
     call.sides[B].receive(call.sides[A].speak(call.voice[:320])[0][0], A, call.now)
     assert call.sides[B].report.hostile_datagrams == 1
+
+
+def test_the_counts_of_a_call_go_on_when_the_other_side_comes_back(tiny_codec):
+    call = talking(tiny_codec)
+    first = next(data for data in call.sent if is_rtp(data) and RtpPacket.parse(data).ssrc == 11)
+    call.sides[B].receive(first, A, call.now)  # comes twice
+    kill(call)
+    call.run(2.5)
+    before = dict(call.sides[B].snapshot(call.now).as_dict())
+    again = hello(call, C, 33)
+    call.now += 0.1
+    for data, _ in again.speak(call.voice[: 50 * tiny_codec.hop_samples]):
+        call.sides[B].receive(data, C, call.now)
+    call.sides[B].hear(20 * tiny_codec.hop_samples, call.now)
+    after = call.sides[B].snapshot(call.now)
+    assert after.received_packets == before["received_packets"] + 50
+    assert after.duplicate_packets == before["duplicate_packets"] == 1
+    assert after.played_frames > before["played_frames"] > 50
+    assert after.concealed_frames >= before["concealed_frames"] > 0
+    assert after.received_bytes > before["received_bytes"]
+    assert (after.lost_packets, after.loss) == (0, 0)
 
 
 def test_processes_that_are_killed_are_outlived(tmp_path: Path) -> None:

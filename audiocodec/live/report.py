@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audiocodec.live.receiver import Receiver
     from audiocodec.live.sender import Sender
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What one receiver has counted, or several after each other."""
+
+    received: int = 0
+    expected: int = 0
+    lost: int = 0
+    late: int = 0
+    duplicates: int = 0
+    astray: int = 0
+    played: int = 0
+    recovered: int = 0
+    concealed: int = 0
+
+    @classmethod
+    def of(cls, receiver: Receiver) -> Counts:
+        """Until now."""
+        jitter, arrivals = receiver.jitter, receiver.jitter.arrivals
+        return cls(
+            *(arrivals.received, arrivals.expected, arrivals.lost),
+            *(jitter.late, jitter.duplicates, jitter.astray),
+            *(receiver.played_frames, receiver.recovered_frames, receiver.concealed_frames),
+        )
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass
@@ -53,8 +82,8 @@ class CallReport:
     first_sample_out_s: float | None = None
     """Likewise when the first sample was played."""
 
-    def take_in(self, sender: Sender, receiver: Receiver | None, bytes_received: int) -> None:
-        """What both directions count."""
+    def take_in(self, sender: Sender, receiver: Receiver | None, before: Counts, bytes_received: int) -> None:
+        """What both directions count; ``before`` by receivers of the same call whose sender was killed."""
         seconds = max(self.seconds, 1e-3)
         self.sent_packets, self.sent_bytes = sender.packets, sender.bytes
         self.sequence_sent = (sender.sequence - 1) & 0xFFFF
@@ -62,15 +91,18 @@ class CallReport:
         self.received_bytes, self.received_kbps = bytes_received, bytes_received * 8 / 1000 / seconds
         if receiver is None:
             return
+        self._count(before + Counts.of(receiver))
         jitter, arrivals = receiver.jitter, receiver.jitter.arrivals
-        self.received_packets, self.lost_packets = arrivals.received, arrivals.lost
-        self.loss = arrivals.lost / max(arrivals.expected, 1)
         self.sequence_received = arrivals.highest
-        self.late_packets, self.duplicate_packets, self.astray_packets = jitter.late, jitter.duplicates, jitter.astray
-        self.played_frames, self.recovered_frames = receiver.played_frames, receiver.recovered_frames
-        self.concealed_frames = receiver.concealed_frames
         self.jitter_ms, self.delay_ms = 1000 * arrivals.jitter_s, 1000 * jitter.delay_s
         self.wanted_delay_ms = 1000 * jitter.wanted_s
+
+    def _count(self, all_of: Counts) -> None:
+        self.received_packets, self.lost_packets = all_of.received, all_of.lost
+        self.loss = all_of.lost / max(all_of.expected, 1)
+        self.late_packets, self.duplicate_packets, self.astray_packets = all_of.late, all_of.duplicates, all_of.astray
+        self.played_frames, self.recovered_frames = all_of.played, all_of.recovered
+        self.concealed_frames = all_of.concealed
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -19,7 +19,7 @@ from audiocodec.errors import AudiocodecError, BitstreamError, ModelError
 from audiocodec.live import control
 from audiocodec.live.control import Bye, Hello, Ping, Refusal, Refuse
 from audiocodec.live.receiver import Receiver
-from audiocodec.live.report import CallReport
+from audiocodec.live.report import CallReport, Counts
 from audiocodec.live.rtp import MAX_DATAGRAM, RtpPacket, is_rtp
 from audiocodec.live.sender import Sender
 from audiocodec.live.settings import CallSettings
@@ -95,6 +95,7 @@ class Session:
         self._their_ssrc = 0
         self._answered = False  # the other side is known to be in the call as well
         self._receiver: Receiver | None = None
+        self._counted = Counts()  # by receivers before this one
         self._next_hello = self._next_ping = float("-inf")
         self._started = self._last_heard = 0.0
         self._bytes_received = 0
@@ -155,7 +156,7 @@ class Session:
         """The report, up to date."""
         if self.stage is Stage.TALKING:
             self.report.seconds = now - self._started
-        self.report.take_in(self._sender, self._receiver, self._bytes_received)
+        self.report.take_in(self._sender, self._receiver, self._counted, self._bytes_received)
         return self.report
 
     def _end(self, why: str) -> None:
@@ -238,9 +239,12 @@ class Session:
         codec = self._codec
         settings = self._settings.listening(codec)
         try:
-            self._receiver = Receiver(codec, hello.header, hello.spare_levels, settings)
+            receiver = Receiver(codec, hello.header, hello.spare_levels, settings)
         except ModelError:
             raise BitstreamError("a HELLO with levels that the model does not have") from None
+        if self._receiver is not None:
+            self._counted += Counts.of(self._receiver)
+        self._receiver = receiver
         if self.stage is Stage.TALKING:
             self._sender.restart()  # the decoder there is a new one
         else:
