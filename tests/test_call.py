@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from conftest import speech_like
 
 from audiocodec import load, models
 from audiocodec.errors import UsageError
-from audiocodec.live.jitter import JitterSettings
+from audiocodec.live.jitter import JitterSettings, Verdict
 from audiocodec.live.receiver import Receiver
 from audiocodec.live.rtp import RtpPacket
 from audiocodec.live.sender import Sender, lowest_rate
@@ -96,6 +97,20 @@ def test_redundancy_replaces_lost_frames_at_the_lowest_rate(tiny_codec):
     assert reports[2].concealed_frames < reports[0].concealed_frames / 3
     assert reports[2].loss == pytest.approx(0.1, abs=0.05)
     assert reports[2].redundancy_received == 2
+
+
+def test_a_packet_that_comes_twice_is_not_decoded_twice(tiny_codec):
+    sender = Sender(tiny_codec, tiny_codec.rates[0])
+    receiver = Receiver(tiny_codec, sender.header, sender.spare_levels, JitterSettings(16000, tiny_codec.hop_samples))
+    parsed, parse = [], receiver._format.parse
+    receiver._format.parse = lambda payload: parsed.append(payload) or parse(payload)
+    packets = [RtpPacket.parse(data) for data in sender.push(speech_like(0.2))]
+    for _ in range(2):
+        verdicts = {receiver.receive(packet, 0.0) for packet in packets}
+    assert verdicts == {Verdict.DUPLICATE}
+    assert (len(parsed), receiver.jitter.duplicates) == (len(packets), len(packets))
+    # The number of one that came, at another time: no repetition, but of another stream.
+    assert receiver.receive(replace(packets[0], timestamp=10**6 + 7), 0.0) is Verdict.ASTRAY
 
 
 def test_copies_cost_little(tiny_codec):

@@ -116,15 +116,14 @@ class JitterBuffer:
         self, sequence: int, timestamp: int, frames: Sequence[Any], spares: Sequence[Any] = (), *, now: float
     ) -> Verdict:
         """A packet: ``frames`` from its timestamp on, none for silence; ``spares`` are those just before."""
+        if self.repeats(sequence, timestamp):
+            return Verdict.DUPLICATE
         hop = self.settings.frame_samples
         place = self._timestamps.near(timestamp)
         long_over = self._is_long_over(sequence, place)
         if not long_over and not self._is_near(sequence, place):
             return self._gone_astray(sequence, timestamp, frames, spares, now)
         self._astray_run = []
-        if self.arrivals.repeated(sequence):
-            self.duplicates += 1
-            return Verdict.DUPLICATE
         if long_over:
             self.arrivals.count(sequence)
             self.late += 1
@@ -138,6 +137,17 @@ class JitterBuffer:
         if not kept:
             self.late += 1
         return Verdict.KEPT if kept else Verdict.LATE
+
+    def repeats(self, sequence: int, timestamp: int) -> bool:
+        """Whether a packet came before; it is counted then, and need not be put in."""
+        if not self.arrivals.repeated(sequence):
+            return False
+        place = self._timestamps.near(timestamp)
+        if not self._is_near(sequence, place) and not self._is_long_over(sequence, place):
+            return False
+        self._astray_run = []
+        self.duplicates += 1
+        return True
 
     def _is_near(self, sequence: int, place: int) -> bool:
         if self._timestamps.value is None:

@@ -52,7 +52,12 @@ class Receiver:
         self._ready = np.zeros((1, 0), np.float32)
 
     def receive(self, packet: RtpPacket, now: float) -> Verdict:
-        """A packet of this stream. Raises BitstreamError when its payload is none."""
+        """A packet of this stream. Raises BitstreamError when its payload is none.
+
+        What comes twice is known by its number: decoding its entropy code would cost most of what a new packet does.
+        """
+        if self.jitter.repeats(packet.sequence, packet.timestamp):
+            return Verdict.DUPLICATE
         contents = self._format.parse(packet.payload)
         frames = [
             Heard(frame[None], self._rate, packet.marker and number == 0)
