@@ -126,4 +126,4 @@ def test_processes_that_are_killed_are_outlived(tmp_path: Path) -> None:
     assert f"{tmp_path / '.a.wav.recorded-1.part'}: recorded by a process that was killed" in told
     assert ended(again)["ended"] == "hung up"
     assert ended(restarted)["ended"] == "the other side hung up"
-    assert soundfile.info(tmp_path / ".a.wav.recorded-1.part").frames > 16000
+    assert soundfile.info(tmp_path / ".a.wav.recorded-1.part").frames > 12000  # about what b.wav has
