@@ -115,6 +115,16 @@ def asynchronous(decoder: StreamDecoder, group: StreamGroup, data: bytes) -> lis
     return asyncio.run(samples())
 
 
+def test_where_the_bound_is_the_end_no_piece_is_empty(tiny_codec, monkeypatch):
+    encoder = StreamEncoder(tiny_codec, tiny_codec.rates[0])
+    said = encoder.header.pack() + b"".join(encoder.push(WAVE))
+    samples = StreamDecoder(tiny_codec, live=True).push(said).shape[1]
+    monkeypatch.setattr(limits, "MOST_SAMPLES", samples)
+    with StreamGroup() as group:
+        pieces = asynchronous(StreamDecoder(tiny_codec, live=True), group, said)
+    assert [piece.shape[1] for piece in pieces] == [samples]
+
+
 def test_what_waits_comes_before_what_is_pushed_next(tiny_codec, monkeypatch):
     monkeypatch.setattr(limits, "MOST_SAMPLES", 25 * tiny_codec.hop_samples)
     said, samples = silent_stream(tiny_codec)

@@ -175,6 +175,7 @@ class AsyncStreamDecoder:
             if (piece := await self.push(data)).shape[1]:
                 yield piece
             while self.decoder.more:
-                yield await self.push(b"")
+                if (piece := await self.push(b"")).shape[1]:
+                    yield piece
         if (piece := await self.flush()).shape[1]:
             yield piece
