@@ -107,8 +107,8 @@ TARGET static void NAME(advance)(int32_t *sums, int width, const int16_t *by_val
         Vec highs =
             V(add_epi32)(V(unpacklo_epi32)(high_first, high_second), V(unpackhi_epi32)(high_first, high_second));
         FOLD(V(add_epi32)(V(unpacklo_epi64)(lows, highs), V(unpackhi_epi64)(lows, highs)), totals);
-        outputs[0] = totals[0] + ((int64_t)totals[2] << 15);
-        outputs[1] = totals[1] + ((int64_t)totals[3] << 15);
+        outputs[0] = totals[0] + totals[2] * (int64_t)32768; /* a shift of what is negative is undefined */
+        outputs[1] = totals[1] + totals[3] * (int64_t)32768;
     }
 }
 
