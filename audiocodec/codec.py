@@ -180,6 +180,8 @@ class Codec:
         """
         if bitrate_kbps is not None and levels is not None:
             raise UsageError("give a bitrate or a level count, not both")
+        if channels < 1 or (packet_frames is not None and packet_frames < 1):
+            raise UsageError(f"packets of {packet_frames} frames of {channels} channels; give 1 or more of both")
         if levels is not None:
             for setting in self.rates:
                 if setting.base_levels == levels:
@@ -191,8 +193,6 @@ class Codec:
             return max(fitting or [min(self.rates, key=_file_bps)], key=_file_bps)
         if packet_frames is None:
             return self._at_most(bitrate_kbps, _file_bps, "")
-        if packet_frames < 1 or channels < 1:
-            raise UsageError(f"packets of {packet_frames} frames of {channels} channels; give 1 or more of both")
         kind = f" in packets of {packet_frames} frame{'s' * (packet_frames > 1)}"
         return self._at_most(bitrate_kbps, lambda one: packet_bps(one, self.frame_rate, packet_frames, channels), kind)
 

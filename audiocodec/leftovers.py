@@ -18,6 +18,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 try:
@@ -32,7 +33,7 @@ _FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 def places(target: Path, recording: bool) -> Iterator[Path]:
     """Where to write what becomes ``target``, a path without links: the first of these that is free."""
-    for number in (*_NUMBERS, secrets.token_hex(4)):
+    for number in count(1) if recording else (*_NUMBERS, secrets.token_hex(4)):
         yield _place(target, recording, number)
 
 
@@ -58,8 +59,15 @@ def claim(descriptor: int) -> bool:
 
 def left_behind(target: str | Path) -> list[Path]:
     """Recordings to ``target`` whose process was killed before they had that name."""
-    real = Path(target).resolve()
-    return [path for path in (_place(real, True, number) for number in _NUMBERS) if _is_left(path)]
+    real, found, missing = Path(target).resolve(), [], 0
+    for number in count(1):
+        path = _place(real, True, number)
+        if os.path.lexists(path):
+            missing = 0
+            found += [path] if _is_left(path) else []
+        elif (missing := missing + 1) == len(_NUMBERS):  # some may have been taken away
+            break
+    return found
 
 
 def sweep(target: Path) -> None:

@@ -60,7 +60,7 @@ class OutputFile:
     A target that is no regular file (``-``, a pipe, a device) is written directly: renaming over it would destroy it.
     Every failure of the operating system becomes an :class:`OutputError`, except a closed pipe, which stays one.
 
-    What killed processes left of this target is removed (:mod:`audiocodec.leftovers`).
+    What killed processes left of this target is removed, where there are locks (:mod:`audiocodec.leftovers`).
 
     A ``recording`` that cannot be made again asks for more: every write is handed to the operating system at once, so
     that a killed process leaves all of it in the temporary file, which is kept and told of; ``rescue`` makes a whole

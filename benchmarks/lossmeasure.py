@@ -175,6 +175,9 @@ def run(job: Job, tasks: Sequence[Task], workers: int, store: Path | None, ident
     by_modules = {modules: f"{identity} {code_of(modules)}" for modules in {task.way.modules for task in tasks}}
     made_by = {task.key: by_modules[task.way.modules] for task in tasks}
     known = _stored(store, made_by)
+    if store is not None and store.exists() and not store.read_bytes().endswith(b"\n"):
+        with store.open("a", encoding="utf-8") as file:
+            file.write("\n")  # what follows is not the rest of a line that a killed run began
     yield from (known[task.key] for task in tasks if task.key in known)
     left = [task for task in tasks if task.key not in known]
     for outcome in spread(measure, job, left, workers):

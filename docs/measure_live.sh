@@ -20,8 +20,8 @@ for rate in 16000 48000; do
 done
 run benchmarks/call.py --minutes 5 --loss 0.1 --jitter-ms 30 --json "$out/call.json"
 run benchmarks/soak.py --minutes 10 --streams 100 --json "$out/soak.json"
-run benchmarks/soak.py --minutes 1 --streams 80 --json "$out/soak-80.json"
-run benchmarks/soak.py --minutes 1.5 --streams 60 --json "$out/soak-60.json"
+run benchmarks/soak.py --minutes 1 --streams 120 --json "$out/soak-120.json"
+run benchmarks/soak.py --minutes 1 --streams 140 --json "$out/soak-140.json"
 run benchmarks/kills.py --rounds 3 --json "$out/kills.json"
 python docs/tables.py
 exit "$status"

@@ -16,7 +16,7 @@ from call_helpers import RATE, A, B
 from conftest import ROOT, speech_like
 from test_call_ends import MODEL, ended, free_port, started
 
-from audiocodec.errors import UsageError
+from audiocodec.errors import AudiocodecError, UsageError
 from audiocodec.live.device import DeviceMicrophone, DeviceSpeaker
 from audiocodec.live.line import talk
 from audiocodec.live.session import Session, Stage
@@ -146,6 +146,17 @@ def test_the_device_s_own_error_is_told(sound):
     sound(8000)
     with pytest.raises(UsageError, match=r"at 16000 Hz \('nobody': Invalid sample rate\); pass a file"):
         DeviceSpeaker(RATE, "nobody")
+
+
+def test_a_device_that_went_away_before_the_call_is_told(sound):
+    def gone():
+        raise PortAudioError("Device unavailable")
+
+    fake = sound()
+    with DeviceMicrophone(RATE) as mouth:
+        fake.streams["microphone"].start = gone
+        with pytest.raises(AudiocodecError, match=r"the microphone does not start \(Device unavailable\)"):
+            mouth.start(0.0)
 
 
 class NoLine:

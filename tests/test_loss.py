@@ -161,6 +161,8 @@ def test_what_other_code_gave_is_measured_anew(bench, tmp_path, monkeypatch):
 
     assert run() == [ours.name, opus.name]
     assert run() == []
+    with (tmp_path / "work.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"identity": "mo')  # killed as it wrote
     code[ours.modules] = "2"
     assert run() == [ours.name]
     assert run() == []

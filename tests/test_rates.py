@@ -83,8 +83,9 @@ def test_what_no_packets_can_have_is_refused(codec: Codec) -> None:
     with pytest.raises(UsageError, match=r"1\.5 kbps .* in packets of 1 frame; its lowest rate is 4\.93 kbps"):
         codec.choose_rate(bitrate_kbps=1.5, packet_frames=1)
     for wrong in ({"packet_frames": 0}, {"packet_frames": 2, "channels": 0}):
-        with pytest.raises(UsageError, match="give 1 or more"):
-            codec.choose_rate(bitrate_kbps=6, **wrong)
+        for asked in ({"bitrate_kbps": 6}, {"levels": 7}, {}):
+            with pytest.raises(UsageError, match="give 1 or more"):
+                codec.choose_rate(**asked, **wrong)
 
 
 def live(voice: np.ndarray, *options: str) -> tuple[float, StreamHeader, str]:

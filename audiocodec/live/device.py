@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audiocodec.audio import Resampler
-from audiocodec.errors import MissingExtraError, UsageError
+from audiocodec.errors import AudiocodecError, MissingExtraError, UsageError
 from audiocodec.live.ends import BLOCK_S
 
 Samples = NDArray[np.float32]
@@ -73,6 +73,7 @@ class _Device:
     """What a microphone and a speaker have in common: a stream that is open for as long as the ``with`` block lasts."""
 
     def __init__(self, what: str, rate: int, name: str | None, callback: Any) -> None:
+        self._what = what
         self._stream, self._device_rate = _opened(what, rate, name, callback)
         self._blocks_done = self._blocks_seen = 0
         self._moved_s = 0.0
@@ -80,7 +81,11 @@ class _Device:
 
     def _begin(self, now: float) -> None:
         self._moved_s = now
-        self._stream.start()
+        try:
+            self._stream.start()
+        except _sounddevice().PortAudioError as error:
+            reason = " ".join(str(error).split())
+            raise AudiocodecError(f"the {self._what} does not start ({reason}); is it still connected?") from None
 
     def stopped(self, now: float) -> bool:
         """See :class:`audiocodec.live.ends.Microphone`; some systems say so, some just ask for nothing any more."""
