@@ -46,6 +46,24 @@ def header_of(
     )
 
 
+def _check_layout(
+    channels: int, mode: str, block_frames: int, packet_frames: int, source_rate: int | None, running: bool
+) -> None:
+    """Raise UsageError for what no stream can be."""
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise UsageError(f"a stream of {channels} channels; 1 to {MAX_CHANNELS} are possible")
+    if mode not in MODES:
+        raise UsageError(f"no mode is called {mode!r}; {' or '.join(MODES)}")
+    if block_frames < 1 or block_frames * channels > MAX_BLOCK_FRAMES:
+        raise UsageError(f"blocks of {block_frames} frames of {channels} channels; 1 to {MAX_BLOCK_FRAMES} in all")
+    if source_rate is not None and not MIN_RATE <= source_rate <= MAX_RATE:
+        raise UsageError(f"a source of {source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
+    if packet_frames < 1 or packet_frames % block_frames:
+        raise UsageError(f"packets of {packet_frames} frames cannot hold blocks of {block_frames}")
+    if running and (block_frames > 1 or packet_frames > MAX_RUNNING_FRAMES):
+        raise UsageError(f"running packets have blocks of 1 frame and at most {MAX_RUNNING_FRAMES} frames")
+
+
 class StreamEncoder:
     """Turns samples at the model's rate into .vpc packets.
 
@@ -81,18 +99,7 @@ class StreamEncoder:
     ) -> None:
         if packet_frames is None:
             packet_frames = block_frames
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise UsageError(f"a stream of {channels} channels; 1 to {MAX_CHANNELS} are possible")
-        if mode not in MODES:
-            raise UsageError(f"no mode is called {mode!r}; {' or '.join(MODES)}")
-        if block_frames < 1 or block_frames * channels > MAX_BLOCK_FRAMES:
-            raise UsageError(f"blocks of {block_frames} frames of {channels} channels; 1 to {MAX_BLOCK_FRAMES} in all")
-        if source_rate is not None and not MIN_RATE <= source_rate <= MAX_RATE:
-            raise UsageError(f"a source of {source_rate} Hz is outside {MIN_RATE} to {MAX_RATE} Hz")
-        if packet_frames < 1 or packet_frames % block_frames:
-            raise UsageError(f"packets of {packet_frames} frames cannot hold blocks of {block_frames}")
-        if running and (block_frames > 1 or packet_frames > MAX_RUNNING_FRAMES):
-            raise UsageError(f"running packets have blocks of 1 frame and at most {MAX_RUNNING_FRAMES} frames")
+        _check_layout(channels, mode, block_frames, packet_frames, source_rate, running)
         if isinstance(rate, MidSide) and channels != 2:
             raise UsageError(f"a stream of {channels} channels has no mid and side; give one rate setting")
         self.codec, self.rate, self.channels = codec, rate, channels
