@@ -205,7 +205,7 @@ def main() -> int:
     made.add_argument("--life", type=float, default=30.0, help="mean seconds until a stream is cut off")
     made.add_argument("--loss", type=float, default=0.05, help="share of packets lost")
     made.add_argument("--burst", type=float, default=2.0, help="mean number of packets lost in a row")
-    made.add_argument("--every-ms", type=float, default=10.0, help="least time between two batches of a group")
+    made.add_argument("--every-ms", type=float, default=0.0, help="least time between two batches of a group")
     made.add_argument("--proofs", type=int, default=20, help="streams of which ten seconds are looked at again")
     made.add_argument("--seed", type=int, default=0, help="of lives and losses")
     options = made.parse_args()

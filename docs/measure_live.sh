@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure live streams into docs/results/live and put the figures into docs/live.md: 25 minutes.
+# Measure live streams into docs/results/live and put the figures into docs/live.md: 35 minutes.
 #
 #   docs/measure_live.sh
 #
@@ -20,8 +20,8 @@ for rate in 16000 48000; do
 done
 run benchmarks/call.py --minutes 5 --loss 0.1 --jitter-ms 30 --json "$out/call.json"
 run benchmarks/soak.py --minutes 10 --streams 100 --json "$out/soak.json"
-run benchmarks/soak.py --minutes 1 --streams 120 --json "$out/soak-120.json"
-run benchmarks/soak.py --minutes 1 --streams 140 --json "$out/soak-140.json"
+run benchmarks/soak.py --minutes 1 --streams 80 --json "$out/soak-80.json"
+run benchmarks/soak.py --minutes 10 --streams 100 --every-ms 10 --json "$out/soak-waiting.json"
 run benchmarks/kills.py --rounds 3 --json "$out/kills.json"
 python docs/tables.py
 exit "$status"

@@ -46,13 +46,13 @@ def call() -> str:
 def soak() -> str:
     """Many streams at once, the most first."""
     lines = [
-        "| streams at a time | minutes | in all | seconds of audio a second | processors busy "
+        "| streams at a time | begun at least ms apart | minutes | in all | seconds of audio a second | processors busy "
         "| encode p50 / p95 / p99 / most ms "
         "| decode p50 / p95 / p99 / most ms | memory MB | grown by MB | samples apart | |",
-        "|" + " ---: |" * 10 + " --- |",
+        "|" + " ---: |" * 11 + " --- |",
     ]
     runs = [_read(path.name) for path in STORED.glob("soak*.json")]
-    for row in sorted(runs, key=lambda row: -row["at_once"]):
+    for row in sorted(runs, key=lambda row: (-row["at_once"], row["every_ms"])):
         times = [
             " / ".join(f"{row[kind][name]:.0f}" for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms"))
             for kind in ("encode", "decode")
@@ -60,7 +60,7 @@ def soak() -> str:
         heard = " and ".join(f"{row[kind]['audio_seconds_a_second']:.1f}" for kind in ("encode", "decode"))
         sizes, grown = (" and ".join(f"{size:.1f}" for size in row[name]) for name in ("memory_mb", "growth_mb"))
         lines.append(
-            f"| {row['at_once']} | {row['minutes']:g} | {row['streams']} | {heard} | {100 * row['cpu_share']:.0f} % "
+            f"| {row['at_once']} | {row['every_ms']:g} | {row['minutes']:g} | {row['streams']} | {heard} | {100 * row['cpu_share']:.0f} % "
             f"| {times[0]} | {times[1]} | {sizes} | {grown} | {row['apart']:.1e} "
             f"| {'not held: ' + '; '.join(row['broken']) if row['broken'] else 'held'} |"
         )
