@@ -112,8 +112,8 @@ def encode(
     counts as speech.
 
     From pipe to pipe a packet goes out when its frames are complete, and costs 8 bytes beside what they take, 9 after
-    five minutes. At the default rate of speech, of 3 kbps in files, streams have 7.4 kbps with 1 frame a packet, 5.1
-    with 2, 4.4 with 3 and 3.4 with 10 (--packet-frames), and a sample waits for the rest of its packet, and 10 ms more.
+    five minutes. At the default rate of speech, of 3 kbps in files, streams have 7.0 kbps with 1 frame a packet, 5.0
+    with 2, 4.3 with 3 and 3.4 with 10 (--packet-frames), and a sample waits for the rest of its packet, and 10 ms more.
     A --bitrate that is given holds for all of that, and chooses the level by it. The lowest level is expected to take
     4.9, 2.9, 2.2 and 1.2 kbps; where that is more than --bitrate, a note says so.
 
