@@ -203,10 +203,7 @@ def decode_file(
     name = describe(source)
     with named(name), open_bytes(source, ending) as stream:
         decoder = StreamDecoder(find_codec)
-        events = _events(decoder, stream)
-        beginning = next(events)  # before anything is written: the header may be damaged, or its model missing
-        header = decoder.header
-        assert header is not None
+        header, events = _begun(decoder, stream)
         rate = sample_rate or header.source_rate
         total = _total(header.total_samples, header, rate)
         arriving = not os.path.isfile(source)
@@ -215,8 +212,8 @@ def decode_file(
         depth = 0 if arriving or is_live(target) else DEPTH  # where nobody waits for what comes in, or goes out
         with (
             AudioWriter(target, rate, header.channels, subtype, force, total, raw, recording=arriving) as writer,
-            ahead(events, depth) as following,
-            ahead(_sounds(decoder, chain([beginning], following)), depth) as pieces,
+            ahead(events, depth) as said,
+            ahead(_sounds(decoder, said), depth) as pieces,
         ):
             samples_in = _write(writer, pieces, decoder, rate, progress)
             total = _total(decoder.total_samples, header, rate)
@@ -257,6 +254,14 @@ def _write(
     held = resampled_length(resampler.samples_in, header.sample_rate, rate)
     writer.write(resampler.flush(held if total is None else min(held, total)))
     return resampler.samples_in
+
+
+def _begun(decoder: StreamDecoder, stream: CountedBytes) -> tuple[StreamHeader, Iterator[Event]]:
+    """The header, before anything is written (it may be damaged, or its model missing), and all of the stream."""
+    events = _events(decoder, stream)
+    beginning = next(events)
+    assert decoder.header is not None
+    return decoder.header, chain([beginning], events)
 
 
 def _events(decoder: StreamDecoder, stream: CountedBytes) -> Iterator[Event]:

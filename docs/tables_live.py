@@ -46,7 +46,8 @@ def call() -> str:
 def soak() -> str:
     """Many streams at once, the most first."""
     lines = [
-        "| streams at a time | begun at least ms apart | minutes | in all | seconds of audio a second | processors busy "
+        "| streams at a time | begun at least ms apart | minutes | in all | seconds of audio a second "
+        "| processors busy "
         "| encode p50 / p95 / p99 / most ms "
         "| decode p50 / p95 / p99 / most ms | memory MB | grown by MB | samples apart | |",
         "|" + " ---: |" * 11 + " --- |",
@@ -60,8 +61,8 @@ def soak() -> str:
         heard = " and ".join(f"{row[kind]['audio_seconds_a_second']:.1f}" for kind in ("encode", "decode"))
         sizes, grown = (" and ".join(f"{size:.1f}" for size in row[name]) for name in ("memory_mb", "growth_mb"))
         lines.append(
-            f"| {row['at_once']} | {row['every_ms']:g} | {row['minutes']:g} | {row['streams']} | {heard} | {100 * row['cpu_share']:.0f} % "
-            f"| {times[0]} | {times[1]} | {sizes} | {grown} | {row['apart']:.1e} "
+            f"| {row['at_once']} | {row['every_ms']:g} | {row['minutes']:g} | {row['streams']} | {heard} "
+            f"| {100 * row['cpu_share']:.0f} % | {times[0]} | {times[1]} | {sizes} | {grown} | {row['apart']:.1e} "
             f"| {'not held: ' + '; '.join(row['broken']) if row['broken'] else 'held'} |"
         )
     return "\n".join(lines)

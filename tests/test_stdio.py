@@ -51,7 +51,7 @@ def test_files_are_coded_without_them(closed: tuple[int, ...], coded: Path, tmp_
 def test_no_file_is_opened_in_their_place() -> None:
     """What a library prints, to a number rather than by Python, would go into it."""
     opens = "import os; from audiocodec.stdio import fill_in; fill_in(); os._exit(os.open(os.devnull, os.O_RDONLY) < 3)"
-    without(0, 1, 2, arguments=("-c", opens), program=lambda *words: [sys.executable, *words])
+    assert without(0, 1, 2, arguments=("-c", opens), program=lambda *words: [sys.executable, *words]) == (b"", "")
 
 
 def test_a_program_without_them_writes_files(tmp_path: Path) -> None:
